@@ -1,0 +1,168 @@
+"""The only reader of clocks: UTC to stamp, monotonic to wait.
+
+UTC is the monotonic clock plus an anchor. The anchor moves only by slewing, or by a recorded step, so a step of the
+system clock never makes a series run backwards or overwrite itself (DESIGN.md section 6, promise 12).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
+
+NS = 1_000_000_000
+STEP_NS = 500_000_000
+"""A difference this large between system time and ours is a step, not drift."""
+SLEW_PPM = 500
+"""How fast the anchor may follow drift; the kernel's own limit (adjtimex)."""
+
+
+class Instant(NamedTuple):
+    """One reading of the clock, both scales at once."""
+
+    utc_ns: int
+    mono_ns: int
+
+
+class Clock(Protocol):
+    """Where a session gets its time from."""
+
+    def now(self) -> Instant:
+        """The present instant; neither scale ever runs backwards."""
+        ...
+
+    def seconds_until(self, mono_ns: int) -> float:
+        """Seconds to wait until the monotonic scale reads `mono_ns`; 0.0 if it already does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The system clock was set: how far, and whether our time followed."""
+
+    instant: Instant
+    by_ns: int
+    followed: bool
+
+
+class SystemClock:
+    """The host's clocks.
+
+    A forward step is followed at once. A backward step is held: readings keep the time line they are on, so that no
+    stored reading is met again, and the difference is reported until slewing has removed it.
+
+    Args:
+        not_before_ns: UTC below which time must not start, because the journal already has readings up to there.
+    """
+
+    def __init__(self, *, not_before_ns: int = 0) -> None:
+        mono = time.monotonic_ns()
+        self._anchor = max(time.time_ns(), not_before_ns) - mono
+        self._checked = mono
+        self._held = 0
+
+    def now(self) -> Instant:
+        """The present instant."""
+        mono = time.monotonic_ns()
+        return Instant(mono + self._anchor, mono)
+
+    def seconds_until(self, mono_ns: int) -> float:
+        """Seconds to wait until the monotonic scale reads `mono_ns`."""
+        return max(0, mono_ns - time.monotonic_ns()) / NS
+
+    @property
+    def ahead_ns(self) -> int:
+        """How far our UTC is ahead of the system's."""
+        return self.now().utc_ns - time.time_ns()
+
+    def discipline(self) -> Step | None:
+        """Compares with the system clock, slews the anchor, and returns the step if the system clock was set.
+
+        To be called about once a second.
+        """
+        mono = time.monotonic_ns()
+        error = time.time_ns() - (mono + self._anchor)
+        elapsed, self._checked = mono - self._checked, mono
+        moved = error - self._held
+        if abs(moved) >= STEP_NS:
+            followed = error > 0
+            if followed:
+                self._anchor += error
+            self._held = 0 if followed else error
+            return Step(Instant(mono + self._anchor, mono), moved, followed)
+        limit = elapsed * SLEW_PPM // 1_000_000
+        slew = max(-limit, min(limit, error))
+        self._anchor += slew
+        if self._held:
+            self._held = error - slew
+        return None
+
+
+class ScaledClock:
+    """Runs `speed` times as fast as another clock from now on; for tests and simulators, never for a bed.
+
+    Args:
+        speed: Nanoseconds that pass here for each one there.
+        clock: The clock to scale.
+    """
+
+    def __init__(self, speed: float, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._speed = speed
+        self._start = self._clock.now()
+
+    def now(self) -> Instant:
+        """The present instant on the fast scale."""
+        elapsed = int((self._clock.now().mono_ns - self._start.mono_ns) * self._speed)
+        return Instant(self._start.utc_ns + elapsed, self._start.mono_ns + elapsed)
+
+    def seconds_until(self, mono_ns: int) -> float:
+        """Real seconds to wait until the fast scale reads `mono_ns`."""
+        return max(0, mono_ns - self.now().mono_ns) / NS / self._speed
+
+
+class ManualClock:
+    """Time that stands until it is moved: traces and tests.
+
+    Args:
+        utc_ns: Where UTC starts.
+        mono_ns: Where the monotonic scale starts.
+    """
+
+    def __init__(self, utc_ns: int = 0, mono_ns: int = 0) -> None:
+        self._utc = utc_ns
+        self._mono = mono_ns
+
+    def now(self) -> Instant:
+        """The instant it was last moved to."""
+        return Instant(self._utc, self._mono)
+
+    def seconds_until(self, mono_ns: int) -> float:
+        """Seconds from here to `mono_ns` on this scale."""
+        return max(0, mono_ns - self._mono) / NS
+
+    def advance_to(self, mono_ns: int) -> None:
+        """Moves both scales forward; does nothing if `mono_ns` has passed."""
+        ahead = max(0, mono_ns - self._mono)
+        self._mono += ahead
+        self._utc += ahead
+
+
+def rfc3339(utc_ns: int) -> str:
+    """UTC nanoseconds as RFC 3339 with milliseconds and `Z`."""
+    whole = datetime.fromtimestamp(utc_ns // NS, UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{utc_ns % NS // 1_000_000:03d}Z"
+
+
+def from_rfc3339(text: str) -> int:
+    """UTC nanoseconds of an RFC 3339 time.
+
+    Raises:
+        ValueError: not such a time, or one without an offset.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no UTC offset")
+    whole = int(moment.replace(microsecond=0).timestamp())
+    return whole * NS + moment.microsecond * 1000

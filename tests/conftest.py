@@ -1,0 +1,59 @@
+"""Guards that are always on: no task left behind, loopback only, every log record formats."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """Real recordings beside the checkout; a test that needs them says loudly that they are absent."""
+    data = SHARED / "data"
+    if not data.is_dir():
+        pytest.skip(f"REAL RECORDINGS ABSENT: {data} is not there; this test proves nothing without them")
+    return data
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any connection that would leave this machine fails the test."""
+    real = socket.socket.connect
+
+    def connect(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            host = address[0]
+            assert host in ("127.0.0.1", "::1", "localhost"), f"a test tried to reach {address}"
+        real(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def no_task_left() -> AsyncIterator[None]:
+    """A test that leaves a task pending fails."""
+    before = asyncio.all_tasks()
+    yield
+    await asyncio.sleep(0)
+    left = [task for task in asyncio.all_tasks() - before if not task.done()]
+    for task in left:
+        task.cancel()
+    assert not left, f"tasks left pending: {left}"
+
+
+@pytest.fixture(autouse=True)
+def every_log_record_formats(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """A log call whose arguments do not fit its text fails the test."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    for record in caplog.get_records("call"):
+        record.getMessage()
