@@ -6,12 +6,14 @@ system clock never makes a series run backwards or overwrite itself (DESIGN.md s
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 NS = 1_000_000_000
+_FRACTION = re.compile(r"\.(\d+)")
 STEP_NS = 500_000_000
 """A difference this large between system time and ours is a step, not drift."""
 SLEW_PPM = 500
@@ -149,10 +151,10 @@ class ManualClock:
         self._utc += ahead
 
 
-def rfc3339(utc_ns: int) -> str:
-    """UTC nanoseconds as RFC 3339 with milliseconds and `Z`."""
+def rfc3339(utc_ns: int, digits: int = 3) -> str:
+    """UTC nanoseconds as RFC 3339 with `digits` decimals of a second (cut, not rounded) and `Z`."""
     whole = datetime.fromtimestamp(utc_ns // NS, UTC)
-    return f"{whole:%Y-%m-%dT%H:%M:%S}.{utc_ns % NS // 1_000_000:03d}Z"
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{f'{utc_ns % NS:09d}'[:digits]}Z"
 
 
 def from_rfc3339(text: str) -> int:
@@ -161,8 +163,9 @@ def from_rfc3339(text: str) -> int:
     Raises:
         ValueError: not such a time, or one without an offset.
     """
-    moment = datetime.fromisoformat(text)
+    match = _FRACTION.search(text)
+    fraction = int(match[1].ljust(9, "0")[:9]) if match else 0
+    moment = datetime.fromisoformat(_FRACTION.sub("", text))
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no UTC offset")
-    whole = int(moment.replace(microsecond=0).timestamp())
-    return whole * NS + moment.microsecond * 1000
+    return int(moment.timestamp()) * NS + fraction

@@ -61,6 +61,7 @@ class GapCause(StrEnum):
     LINK_LOST = "link_lost"
     NO_BYTES = "cable_or_no_bytes"
     FRAMING_ERRORS = "framing_errors"
+    BLOCKS_MISSING = "blocks_missing"
     CLOCK_STEP = "clock_step"
     QUOTA = "quota"
 
