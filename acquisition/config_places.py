@@ -1,0 +1,101 @@
+"""Where a TOML file says something: table path and key to line number, which tomllib does not keep."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+
+Place = tuple[str | int, ...]
+"""Keys and array indexes from the top: `("device", 0, "driver")`."""
+
+_KEY = r"""(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\\n])*"|'[^'\n]*')"""
+_DOTTED = rf"{_KEY}(?:[ \t]*\.[ \t]*{_KEY})*"
+_HEADER = re.compile(rf"(\[\[?)[ \t]*({_DOTTED})[ \t]*\]\]?")
+_ASSIGNMENT = re.compile(rf"({_DOTTED})[ \t]*=")
+_BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)+")
+_PART = re.compile(_KEY)
+_VALUE_TOKEN = re.compile(
+    r'"""(?:\\.|[^\\])*?"{3,5}'
+    r"|'''.*?'{3,5}"
+    r'|"(?:\\.|[^"\\\n])*"'
+    r"|'[^'\n]*'"
+    r"|\#[^\n]*"
+    r"|.",
+    re.DOTALL,
+)
+
+
+class Places:
+    """The lines of one TOML document.
+
+    Args:
+        text: The document; it must be valid TOML.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._lines = dict(_scan(text))
+
+    def __contains__(self, place: object) -> bool:
+        return place in self._lines
+
+    def line(self, place: Place) -> int:
+        """The line of `place`, or of the innermost table around it that the document has; 1 for the document."""
+        while place and place not in self._lines:
+            place = place[:-1]
+        return self._lines.get(place, 1)
+
+
+def _scan(text: str) -> Iterator[tuple[Place, int]]:
+    """Every table header and every key of the document with its line, in order."""
+    table: Place = ()
+    lengths: dict[Place, int] = {}
+    at = 0
+    while at < len(text):
+        if blank := _BLANK.match(text, at):
+            at = blank.end()
+        elif header := _HEADER.match(text, at):
+            table = _resolve(_parts(header[2]), lengths, appends=header[1] == "[[")
+            yield from _with_parents(table, 0, text, at)
+            at = header.end()
+        elif assignment := _ASSIGNMENT.match(text, at):
+            place = (*table, *_parts(assignment[1]))
+            yield from _with_parents(place, len(table), text, at)
+            at = _after_value(text, assignment.end())
+        else:
+            raise ValueError(f"not TOML at offset {at}")
+
+
+def _resolve(parts: Place, lengths: dict[Place, int], *, appends: bool) -> Place:
+    """The place a header means: names of arrays of tables are followed by the index of their newest table."""
+    place: Place = ()
+    for number, part in enumerate(parts):
+        place = (*place, part)
+        if appends and number == len(parts) - 1:
+            lengths[place] = lengths.get(place, 0) + 1
+        if place in lengths:
+            place = (*place, lengths[place] - 1)
+    return place
+
+
+def _with_parents(place: Place, known: int, text: str, at: int) -> Iterator[tuple[Place, int]]:
+    """The place and those tables around it that only this line opens."""
+    line = text.count("\n", 0, at) + 1
+    for length in range(known + 1, len(place) + 1):
+        yield place[:length], line
+
+
+def _parts(dotted: str) -> Place:
+    return tuple(next(iter(tomllib.loads(f"{part} = 0"))) for part in _PART.findall(dotted))
+
+
+def _after_value(text: str, at: int) -> int:
+    """Offset of the line end after the value that begins at `at`; arrays, inline tables and strings may hold some."""
+    depth = 0
+    while at < len(text):
+        token = _VALUE_TOKEN.match(text, at)
+        if token is None or (token[0] == "\n" and depth == 0):
+            return at
+        depth += (token[0] in "[{") - (token[0] in "]}")
+        at = token.end()
+    return at
