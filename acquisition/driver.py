@@ -123,6 +123,7 @@ class Driver(ABC):
         self.buffer = bytearray()
         self.counters: Counter[str] = Counter()
         self.identity: dict[str, str] = {}
+        self.link_defaults = profile.link if profile else ""
         self._deadline: int | None = None
         self._emissions: list[Emission] = []
         self._to_send: list[bytes] = []

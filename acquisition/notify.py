@@ -1,0 +1,18 @@
+"""Tells systemd how the service is doing (sd_notify(3)); silent when nobody listens."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+
+def notify(*lines: str) -> None:
+    """Sends assignments such as `READY=1` to the socket that systemd named, if it named one."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.connect(address)
+        channel.sendall("\n".join(lines).encode())
