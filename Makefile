@@ -1,0 +1,76 @@
+# Everything a person or a build machine does with this tree. `make` alone lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help venv demo check test servers bench requirements build clean
+
+# Servers live in /usr/sbin, which is not on everybody's path.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+APT_INSTALL := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(INSTALLED) ## create .venv with everything for users and developers
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; PYTHON=$(PYTHON) is $$($(PYTHON) --version 2>&1)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "Installing the Debian package python3-venv, which $(PYTHON) needs to create an environment"; \
+	  $(SUDO) apt-get update -q; $(APT_INSTALL) python3-venv; }
+	@echo "Installing ecmo-daq and its development tools into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: venv ## run a simulated bed with its page (DEMO_SECONDS=N to end it)
+	$(BIN)/ecmo-daq demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
+
+check: venv ## format, lint, types, import rule and fast tests; under a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -m "not system"
+
+test: check servers ## check, then the tests with real servers, ttys and processes
+	$(BIN)/python -m pytest -q -m system
+
+# Command and the Debian package that has it. Tests start these on their own ports and in their own directories.
+SERVERS := influxd=influxdb victoria-metrics=victoria-metrics mosquitto=mosquitto systemd-analyze=systemd
+
+servers: ## install the Debian packages that the tests talk to, where missing
+	@missing=(); \
+	for each in $(SERVERS); do command -v "$${each%%=*}" >/dev/null || missing+=("$${each#*=}"); done; \
+	if (( $${#missing[@]} )); then \
+	  command -v apt-get >/dev/null \
+	    || { echo "Missing, and there is no apt-get to install it: $${missing[*]}" >&2; exit 1; }; \
+	  echo "Installing Debian packages for the tests: $${missing[*]}"; \
+	  $(SUDO) apt-get update -q; $(APT_INSTALL) "$${missing[@]}"; \
+	fi
+	@for each in $(SERVERS); do command -v "$${each%%=*}" >/dev/null || { echo "$${each%%=*} is missing" >&2; exit 1; }; done
+
+bench: venv ## measure speed and footprint
+	$(BIN)/python -m benchmarks
+
+# Pins and hashes only: where packages come from is the installing machine's business.
+requirements: venv ## pin and hash what a deployment installs
+	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
+	  --output-file requirements.txt pyproject.toml
+	@! grep -nE '://|^-|file:' requirements.txt || { echo "requirements.txt names a host or a path" >&2; exit 1; }
+
+build: venv ## build the wheel into dist/
+	$(BIN)/python -m build --wheel
+
+clean: ## remove what was built, not the environment
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find acquisition drivers simulators benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
