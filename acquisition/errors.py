@@ -85,10 +85,11 @@ class SinkUnavailableError(SinkError):
     Args:
         message: What happened.
         retry_after_s: Seconds the server asked to wait, if it did.
+        hint: What a person can do about it.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, retry_after_s: float | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
 
 

@@ -1,1 +1,1 @@
-"""."""
+"""Destinations: each delivers a whole batch now or says why not; none buffers, none retries."""

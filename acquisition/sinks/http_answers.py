@@ -1,0 +1,133 @@
+"""What the answer of an HTTP server means for a batch: the table of DESIGN.md section 8."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+import aiohttp
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from acquisition.errors import (
+    SinkError,
+    SinkRefusedError,
+    SinkRejectedError,
+    SinkTooLargeError,
+    SinkUnavailableError,
+)
+
+LONGEST_QUOTE = 500
+"""Characters of a server's words that are worth keeping."""
+
+_REFUSED_HINTS: dict[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "check the token or the password",
+    HTTPStatus.FORBIDDEN: "the token or user may not write there",
+    HTTPStatus.NOT_FOUND: "check the URL, and that the bucket or database exists",
+}
+_TEMPORARY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+_REJECTED = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
+
+
+@asynccontextmanager
+async def reaching(url: str, timeout_s: float) -> AsyncIterator[None]:
+    """Turns everything that can befall a request on its way into sink errors.
+
+    Raises:
+        SinkUnavailableError: refused, reset, timed out, cut off.
+        SinkRefusedError: the server's certificate is not trusted.
+    """
+    try:
+        yield
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise SinkRefusedError(
+            f"{place(url)} shows a certificate that is not trusted: {error.certificate_error}",
+            hint="give the authority's certificate as ca_file",
+        ) from error
+    except TimeoutError as error:
+        raise SinkUnavailableError(f"{place(url)} did not answer within {timeout_s:g} s") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise SinkUnavailableError(f"{place(url)} cannot be reached: {str(error) or type(error).__name__}") from error
+
+
+async def judge(response: aiohttp.ClientResponse, *, secret: str | None) -> None:
+    """Returns if the server has taken the batch, once its answer is complete.
+
+    Args:
+        response: The answer; its body is read here.
+        secret: Is never repeated, even if the server does.
+
+    Raises:
+        SinkError: it has not; which one says who must act.
+        aiohttp.ClientError: the answer was cut off.
+    """
+    body = await response.text(errors="replace")
+    if response.ok and response.status < HTTPStatus.MULTIPLE_CHOICES:
+        return
+    words = _words(body)
+    quote = " ".join((words or body).split())
+    if secret:
+        quote = quote.replace(secret, "***")
+    raise _verdict(response, quote[:LONGEST_QUOTE] or response.reason or "no reason given", named=words is not None)
+
+
+def place(url: str) -> str:
+    """Scheme, host and port of a URL, and nothing that could be secret."""
+    return str(URL(url).origin())
+
+
+def _verdict(response: aiohttp.ClientResponse, quote: str, *, named: bool) -> SinkError:
+    status = response.status
+    message = f"{place(str(response.url))} answered {status}: {quote}"
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TEMPORARY:
+        return SinkUnavailableError(message, retry_after_s=_retry_after_s(response.headers))
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return SinkTooLargeError(message)
+    if status in _REJECTED and named:
+        return SinkRejectedError(message)
+    if status in _REJECTED:
+        # Plain HTTP spoken to a TLS port, and many a proxy, answer 400 to whatever comes. Only an InfluxDB says what is
+        # wrong with the points; without that nothing may be set aside.
+        hint: str | None = "this is not an answer of InfluxDB: check the URL, http against https, and the port"
+    elif status < HTTPStatus.BAD_REQUEST:
+        hint = f"it points to {_redirect(response)}; redirects are not followed, give the final URL"
+    else:
+        hint = _REFUSED_HINTS.get(status)
+    return SinkRefusedError(message, hint=hint)
+
+
+def _words(body: str) -> str | None:
+    """What an InfluxDB says is wrong, or None if it was not one that answered."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return None
+    if not isinstance(said, dict):
+        return None
+    words = said.get("message") or said.get("error")
+    if not isinstance(words, str):
+        return None
+    # InfluxDB 3 names the lines in `data`.
+    return f"{words}: {json.dumps(said['data'])}" if said.get("data") else words
+
+
+def _redirect(response: aiohttp.ClientResponse) -> str:
+    try:
+        return place(response.headers["Location"])
+    except (KeyError, ValueError):
+        return "another place"
+
+
+def _retry_after_s(headers: CIMultiDictProxy[str]) -> float | None:
+    """Seconds to wait (RFC 9110 section 10.2.3); a date counts from the server's own, so that no clock must agree."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        until, now = parsedate_to_datetime(text), parsedate_to_datetime(headers.get("Date", ""))
+        return max(0.0, (until - now).total_seconds())
+    except (TypeError, ValueError):
+        return None
