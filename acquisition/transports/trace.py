@@ -1,0 +1,141 @@
+"""A recorded trace as a link: the same bytes again, on the trace's own time, as fast as asked."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from acquisition.clock import NS, ManualClock
+from acquisition.errors import LinkEndedError, TransportError
+from acquisition.trace import Piece, Pieces, read_trace
+
+SLACK_NS = 250_000_000
+"""A driver that waits for an instant acts a little after it; the trace has the true one, so it goes first."""
+YIELD_EVERY = 256
+MAX_UNPAIRED = 64
+"""How far what is sent now may be apart from what was sent then before it counts as different."""
+MAX_PACING_ERRORS = 1 << 16
+
+
+class TraceTransport:
+    """Plays a trace.
+
+    Its `clock` stands at the piece handed out last: UTC from the header, the monotonic scale from 0. Entering again
+    goes on where it was left. A turn in which the recorded driver sent something, or was woken, is an empty `receive`
+    at the recorded instant, so that the driver acts at the time it acted then.
+
+    Args:
+        path: The trace.
+        speed: How many times as fast as it was recorded; None or infinity for as fast as it can be read.
+
+    Raises:
+        TraceError: the file is no trace; from `receive`, that it is damaged before its last line.
+
+    Attributes:
+        header: The trace's first line.
+        clock: The trace's time.
+        pacing_errors_ns: How late each of the last paced pieces was handed out.
+        damage: What was wrong with the trace's last line, once it is over.
+    """
+
+    def __init__(self, path: Path | str, speed: float | None = None) -> None:
+        self.header, pieces = read_trace(path)
+        pieces.close()
+        self.clock = ManualClock(self.header.started_ns)
+        self.pacing_errors_ns: deque[int] = deque(maxlen=MAX_PACING_ERRORS)
+        self.damage: str | None = None
+        self._path = str(path)
+        self._speed = None if speed is None or math.isinf(speed) else speed
+        self._start_s: float | None = None
+        self._pieces: Pieces | None = None
+        self._next: Piece | None = None
+        self._taken = 0
+        self._unmatched = 0
+        self._recorded: deque[bytes] = deque()
+        self._sent: deque[bytes] = deque()
+
+    @property
+    def peer(self) -> str:
+        """The file."""
+        return self._path
+
+    @property
+    def sends_unmatched(self) -> int:
+        """Frames sent now and not then, or then and not now; final when the trace is over."""
+        return self._unmatched + len(self._recorded) + len(self._sent)
+
+    async def __aenter__(self) -> Self:
+        _, self._pieces = read_trace(self._path)
+        for _ in range(self._taken):
+            next(self._pieces)
+        self._next = next(self._pieces, None)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pieces, self._pieces, self._next = self._pieces, None, None
+        if pieces is not None:
+            pieces.close()
+
+    async def receive(self, timeout_s: float | None) -> bytes:
+        """The next recorded bytes; empty at a recorded send, or when `timeout_s` of the trace's time passes before.
+
+        Raises:
+            TransportError: the trace is not open.
+            LinkEndedError: the trace is over.
+            TraceError: the trace is damaged from here on.
+        """
+        if self._pieces is None:
+            raise TransportError(f"{self._path} is not open")
+        piece = self._next
+        if piece is None:
+            self.damage = self._pieces.damage
+            raise LinkEndedError(f"{self._path} is over")
+        if timeout_s is not None:
+            deadline = self.clock.now().mono_ns + round(timeout_s * NS)
+            if deadline < piece.t_ns - SLACK_NS:
+                await self._reach(deadline)
+                return b""
+        await self._reach(piece.t_ns)
+        self._taken += 1
+        self._next = next(self._pieces, None)
+        if piece.direction == "<":
+            return piece.data
+        if piece.data:
+            self._pair(piece.data, self._recorded, self._sent)
+        return b""
+
+    async def send(self, data: bytes) -> None:
+        """Compares with what was sent when the trace was recorded; nothing leaves."""
+        self._pair(data, self._sent, self._recorded)
+
+    async def _reach(self, t_ns: int) -> None:
+        if self._speed is not None:
+            await self._pace(t_ns / NS / self._speed)
+        elif self._taken % YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+        self.clock.advance_to(t_ns)
+
+    async def _pace(self, after_s: float) -> None:
+        """Waits until `after_s` from the first piece's wait; counted from there each time, so that nothing adds up."""
+        loop = asyncio.get_running_loop()
+        if self._start_s is None:
+            self._start_s = loop.time()
+        due = self._start_s + after_s
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        self.pacing_errors_ns.append(round((loop.time() - due) * NS))
+
+    def _pair(self, data: bytes, own: deque[bytes], others: deque[bytes]) -> None:
+        if data in others:
+            while others.popleft() != data:
+                self._unmatched += 1
+        else:
+            own.append(data)
+            if len(own) > MAX_UNPAIRED:
+                own.popleft()
+                self._unmatched += 1
