@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 from collections.abc import Sequence
 from functools import partial
@@ -126,7 +127,10 @@ class InfluxV1Sink:
     ) -> None:
         self._url = url
         self._query = {"db": database, "precision": "ns"} | ({"rp": retention_policy} if retention_policy else {})
-        self._auth = aiohttp.BasicAuth(username, password or "", "utf-8") if username is not None else None
+        self._headers = {"Content-Encoding": "gzip", "Content-Type": "text/plain; charset=utf-8"}
+        if username is not None:
+            credentials = base64.b64encode(f"{username}:{password or ''}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {credentials}"
         self._password = password
         self._render = partial(render, site=site, bed=bed)
         self._timeout_s = timeout_s
@@ -135,10 +139,9 @@ class InfluxV1Sink:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            auth=self._auth,
             connector=aiohttp.TCPConnector(ssl=self._tls),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-            headers={"Content-Encoding": "gzip", "Content-Type": "text/plain; charset=utf-8"},
+            headers=self._headers,
             raise_for_status=partial(judge, secret=self._password),
         )
         return self
