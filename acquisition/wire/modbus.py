@@ -1,0 +1,261 @@
+"""Modbus for a reader: read requests, and their replies found among whatever else is on the line; RTU and TCP.
+
+Sources: MODBUS Application Protocol Specification V1.1b3, sections 6.1 to 6.4 and 7; MODBUS over Serial Line V1.02,
+section 2.5.1; MODBUS Messaging on TCP/IP V1.0b, section 3.1.3.
+
+The PDU classes and the checksum are pymodbus's. Its decoder is not used: it trusts the first thing that looks like a
+header and throws away what follows. We know which reply we expect, to the byte, and look for nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import chain, count
+from typing import Protocol
+
+from pymodbus.framer.rtu import FramerRTU
+from pymodbus.framer.socket import FramerSocket
+from pymodbus.pdu import DecodePDU, ModbusPDU
+from pymodbus.pdu.bit_message import (
+    ReadCoilsRequest,
+    ReadCoilsResponse,
+    ReadDiscreteInputsRequest,
+    ReadDiscreteInputsResponse,
+)
+from pymodbus.pdu.register_message import (
+    ReadHoldingRegistersRequest,
+    ReadHoldingRegistersResponse,
+    ReadInputRegistersRequest,
+    ReadInputRegistersResponse,
+)
+
+from acquisition.errors import ConfigError
+
+MAX_FRAME = 260
+"""Longest frame on either line: 256 bytes on a serial one, 7 of header and 253 of PDU on TCP."""
+MAX_REGISTERS = 125
+MAX_BITS = 2000
+EXCEPTION = 0x80
+TRANSACTIONS = 1 << 16
+EXCEPTIONS = {
+    1: "illegal function",
+    2: "illegal data address",
+    3: "illegal data value",
+    4: "device failure",
+    5: "acknowledge",
+    6: "device busy",
+    8: "memory parity error",
+    10: "gateway path unavailable",
+    11: "gateway target failed to respond",
+}
+
+_PDUS: dict[int, tuple[type[ModbusPDU], type[ModbusPDU]]] = {
+    1: (ReadCoilsRequest, ReadCoilsResponse),
+    2: (ReadDiscreteInputsRequest, ReadDiscreteInputsResponse),
+    3: (ReadHoldingRegistersRequest, ReadHoldingRegistersResponse),
+    4: (ReadInputRegistersRequest, ReadInputRegistersResponse),
+}
+_RTU = FramerRTU(DecodePDU(False))
+_TCP = FramerSocket(DecodePDU(False))
+
+
+class Mode(StrEnum):
+    """How frames are told apart: checksum and silence, or the header of TCP."""
+
+    RTU = "rtu"
+    TCP = "tcp"
+    RTU_OVER_TCP = "rtu_over_tcp"
+
+
+def reads_bits(function: int) -> bool:
+    """Whether a function reads single bits (coils, discrete inputs) and not registers."""
+    return function in (1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One read request, function 1 to 4.
+
+    Attributes:
+        address: As in the PDU, counted from 0.
+        count: Registers, or bits.
+    """
+
+    unit: int
+    function: int
+    address: int
+    count: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """All that tells replies of one unit apart on a serial line: function and number of data bytes."""
+        return self.function, (self.count + 7) // 8 if reads_bits(self.function) else 2 * self.count
+
+    def pdu(self, transaction: int) -> ModbusPDU:
+        """The request for pymodbus to frame."""
+        request, _ = _PDUS[self.function]
+        return request(dev_id=self.unit, transaction_id=transaction, address=self.address, count=self.count)
+
+    def words(self, data: bytes) -> list[int]:
+        """The registers, or the bits as 0 and 1, in a reply's data of shape (count,)."""
+        _, response = _PDUS[self.function]
+        reply = response()
+        reply.decode(bytes((len(data),)) + data)
+        return [int(word) for word in reply.bits or reply.registers][: self.count]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply found at `buffer[start:end]`: its data, or the code of an exception."""
+
+    start: int
+    end: int
+    data: bytes
+    exception: int = 0
+
+
+class Framing(Protocol):
+    """What differs between a serial line and TCP. Transactions mean something on TCP only."""
+
+    def encode(self, read: Read, transaction: int) -> bytes:
+        """The frame that asks."""
+        ...
+
+    def find(self, buffer: bytearray, read: Read, transaction: int) -> Reply | None:
+        """The first whole reply to that request anywhere in the buffer; None means not yet."""
+        ...
+
+    def strays(self, data: bytes) -> list[int]:
+        """The transactions of the whole replies in bytes that nobody wanted (0 for each on a serial line)."""
+        ...
+
+
+class RtuFraming:
+    """Unit, PDU, CRC: a reply says neither which request nor which register it answers."""
+
+    def encode(self, read: Read, transaction: int) -> bytes:
+        """The frame that asks."""
+        return _RTU.buildFrame(read.pdu(transaction))
+
+    def find(self, buffer: bytearray, read: Read, transaction: int) -> Reply | None:
+        """The first reply with the right unit, function, length and CRC."""
+        function, size = read.shape
+        request = self.encode(read, transaction)
+
+        def sound(frame: bytes) -> bool:
+            # A line with local echo repeats the request, and one for coils can have the form of its own reply.
+            return _crc_holds(frame) and frame != request
+
+        data = _first(buffer, bytes((read.unit, function, size)), size + 5, sound)
+        refusal = _first(buffer, bytes((read.unit, function | EXCEPTION)), 5, sound)
+        return _earliest(buffer, data, 3, 2, refusal)
+
+    def strays(self, data: bytes) -> list[int]:
+        """A zero for each whole reply of any unit."""
+        found: list[int] = []
+        at = 0
+        while at + 5 <= len(data):
+            size = _reply_size(data[at + 1], data[at + 2])
+            if size and at + size <= len(data) and _crc_holds(data[at : at + size]):
+                found.append(0)
+                at += size
+            else:
+                at += 1
+        return found
+
+
+class TcpFraming:
+    """MBAP header and PDU: the transaction says which request a reply answers."""
+
+    def encode(self, read: Read, transaction: int) -> bytes:
+        """The frame that asks."""
+        return _TCP.buildFrame(read.pdu(transaction))
+
+    def find(self, buffer: bytearray, read: Read, transaction: int) -> Reply | None:
+        """The first reply with the right transaction, unit, function and length."""
+        function, size = read.shape
+        begin = transaction.to_bytes(2, "big") + b"\0\0"
+        data = _first(buffer, begin + bytes((0, size + 3, read.unit, function, size)), size + 9, bool)
+        refusal = _first(buffer, begin + bytes((0, 3, read.unit, function | EXCEPTION)), 9, bool)
+        return _earliest(buffer, data, 9, 0, refusal)
+
+    def strays(self, data: bytes) -> list[int]:
+        """The transaction of each whole reply."""
+        found: list[int] = []
+        at = 0
+        while at + 9 <= len(data):
+            length = int.from_bytes(data[at + 4 : at + 6], "big")
+            if data[at + 2 : at + 4] == b"\0\0" and 3 <= length <= MAX_FRAME - 6 and at + 6 + length <= len(data):
+                found.append(int.from_bytes(data[at : at + 2], "big"))
+                at += 6 + length
+            else:
+                at += 1
+        return found
+
+
+def framing_of(mode: Mode) -> Framing:
+    """The framing of a mode; RTU frames are the same on a serial line and through a serial server."""
+    return TcpFraming() if mode is Mode.TCP else RtuFraming()
+
+
+def next_transaction(last: int, outstanding: Collection[int]) -> int:
+    """The transaction after `last`, rolling over after 65535, that no late reply can still carry."""
+    transaction = (last + 1) % TRANSACTIONS
+    while transaction in outstanding:
+        transaction = (transaction + 1) % TRANSACTIONS
+    return transaction
+
+
+def probe_for(polls: Sequence[Read], asked: Read | None = None) -> Read:
+    """A read whose reply cannot be taken for a reply to any poll.
+
+    Args:
+        polls: What is read, at least one.
+        asked: The one to use, if it is one; by default the beginning of a block, or one more than a block has.
+
+    Raises:
+        ConfigError: `asked` is none.
+    """
+    shapes = {poll.shape for poll in polls}
+    if asked is not None:
+        if asked.shape in shapes:
+            raise ConfigError([f"probe: a poll of function {asked.function} has a reply of the same length"])
+        return asked
+    shorter = (replace(poll, count=n) for poll in polls for n in range(1, poll.count))
+    longer = (replace(polls[0], count=n) for n in count(polls[0].count + 1))
+    return next(read for read in chain(shorter, longer) if read.shape not in shapes)
+
+
+def _crc_holds(frame: bytes) -> bool:
+    return FramerRTU.check_CRC(frame[:-2], int.from_bytes(frame[-2:], "big"))
+
+
+def _reply_size(function: int, size: int) -> int:
+    if function & ~EXCEPTION not in _PDUS:
+        return 0
+    if function & EXCEPTION:
+        return 5
+    return size + 5 if reads_bits(function) or size % 2 == 0 else 0
+
+
+def _first(buffer: bytearray, prefix: bytes, size: int, sound: Callable[[bytes], bool]) -> tuple[int, int] | None:
+    start = buffer.find(prefix)
+    while 0 <= start <= len(buffer) - size:
+        if sound(bytes(buffer[start : start + size])):
+            return start, start + size
+        start = buffer.find(prefix, start + 1)
+    return None
+
+
+def _earliest(
+    buffer: bytearray, data: tuple[int, int] | None, head: int, tail: int, refusal: tuple[int, int] | None
+) -> Reply | None:
+    if data is not None and (refusal is None or data < refusal):
+        start, end = data
+        return Reply(start, end, bytes(buffer[start + head : end - tail]))
+    if refusal is not None:
+        start, end = refusal
+        return Reply(start, end, b"", exception=buffer[end - tail - 1])
+    return None

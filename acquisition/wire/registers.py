@@ -1,0 +1,172 @@
+"""One register of a Modbus device as its profile describes it: where it is, and what number its words hold."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from acquisition.model import EventKind, State
+from acquisition.wire.modbus import reads_bits
+
+Order = Literal["big", "little"]
+
+
+class NumberType(StrEnum):
+    """What a register, or several in a row, hold."""
+
+    U16 = "u16"
+    I16 = "i16"
+    U32 = "u32"
+    I32 = "i32"
+    U64 = "u64"
+    I64 = "i64"
+    F32 = "f32"
+    F64 = "f64"
+    BOOL = "bool"
+
+
+_FORMATS = {
+    NumberType.U16: ">H",
+    NumberType.I16: ">h",
+    NumberType.U32: ">I",
+    NumberType.I32: ">i",
+    NumberType.U64: ">Q",
+    NumberType.I64: ">q",
+    NumberType.F32: ">f",
+    NumberType.F64: ">d",
+}
+
+
+class Bit(BaseModel):
+    """What one bit of a status register says.
+
+    Attributes:
+        text: What is the case while the bit is set, in the maker's words.
+        state: State of the channels in `applies_to` while it is set; their values stay beside it.
+        event: Both changes of the bit are told as events of this kind.
+        applies_to: Channels, or names of registers that a bed may give a channel.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bit: int = Field(ge=0, le=15)
+    text: str
+    state: State | None = None
+    event: EventKind | None = None
+    applies_to: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.state is None and self.event is None:
+            raise ValueError(f"bit {self.bit}: give it a state or an event")
+        if (self.state is None) != (not self.applies_to):
+            raise ValueError(f"bit {self.bit}: a state needs applies_to, and applies_to a state")
+        return self
+
+
+class Register(BaseModel):
+    """One quantity of the device.
+
+    Attributes:
+        function: 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers.
+        address: Of its first register, as in the PDU, counted from 0.
+        bit: Which bit of the register, for type `bool` of functions 3 and 4.
+        byte_order: Within a register.
+        word_order: Of the registers; `big` has the high word first.
+        scale: Factor on the number in the register.
+        offset: Added after `scale`.
+        unit: UCUM unit of the result.
+        channel: Where the value goes.
+        name: The maker's term. Without a channel the register is read, and the value kept only if the bed's
+            configuration gives this name a channel.
+        states: Number in the register, before `scale`, that stands for a state in place of a value.
+        bits: Meaning of the bits of a status register.
+        enum: Meaning of each number of an enumeration; it becomes an event when it changes, never a value.
+        event: A change of the number is told as an event of this kind.
+        usual: With an enum or event: the number that is not worth telling when it is the first one seen.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    function: Literal[1, 2, 3, 4]
+    address: int = Field(ge=0, le=0xFFFF)
+    type: NumberType = NumberType.U16
+    bit: int | None = Field(default=None, ge=0, le=15)
+    byte_order: Order = "big"
+    word_order: Order = "big"
+    scale: float = 1.0
+    offset: float = 0.0
+    unit: str = ""
+    channel: str = ""
+    name: str = ""
+    states: dict[str, State] = Field(default_factory=dict)
+    bits: tuple[Bit, ...] = ()
+    enum: dict[str, str] = Field(default_factory=dict)
+    event: EventKind | None = None
+    usual: int | None = None
+
+    @field_validator("states", "enum")
+    @classmethod
+    def _numbers(cls, meanings: dict[str, object]) -> dict[str, object]:
+        for key in meanings:
+            try:
+                number(key)
+            except ValueError:
+                raise ValueError(f"{key!r} is not a number that a register can hold") from None
+        return meanings
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.label:
+            raise ValueError(f"register {self.address}: give it a channel or a name")
+        is_bool = self.type is NumberType.BOOL
+        if reads_bits(self.function) and not (is_bool and self.bit is None):
+            raise ValueError(f"{self.label}: functions 1 and 2 read single bits: use type 'bool' and no bit")
+        if not reads_bits(self.function) and is_bool != (self.bit is not None):
+            raise ValueError(f"{self.label}: type 'bool' of a register needs bit = 0..15, and only that type has one")
+        if self.bits and self.type is not NumberType.U16:
+            raise ValueError(f"{self.label}: bits need type 'u16'")
+        if not self.width <= 0x10000 - self.address:
+            raise ValueError(f"{self.label}: its registers end after 65535")
+        if self.channel and self.bits:
+            raise ValueError(f"{self.label}: a register with bits has no value of its own: use name, not channel")
+        return self
+
+    @property
+    def label(self) -> str:
+        """How to call it in a sentence."""
+        return self.name or self.channel
+
+    @property
+    def width(self) -> int:
+        """Registers it takes; bits, for functions 1 and 2."""
+        return 1 if self.type is NumberType.BOOL else struct.calcsize(_FORMATS[self.type]) // 2
+
+    def raw(self, words: Sequence[int]) -> float:
+        """The number in its words, before scale."""
+        if self.type is NumberType.BOOL:
+            return words[0] >> (self.bit or 0) & 1
+        ordered = words if self.word_order == "big" else words[::-1]
+        data = b"".join(word.to_bytes(2, self.byte_order) for word in ordered)
+        (number,) = struct.unpack(_FORMATS[self.type], data)
+        if self.type is NumberType.F32:
+            # The shortest decimal that is this float: 3.85, not 3.8499999046325684.
+            return float(str(np.float32(number)))
+        return float(number) if self.type is NumberType.F64 else int(number)
+
+
+def number(text: str) -> float:
+    """A number as a profile writes the key of a table: `-32768`, `0x8000`, `9.9e37`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return int(text, 0)
+    except ValueError:
+        return float(text)
