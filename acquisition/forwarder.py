@@ -64,7 +64,7 @@ class Journal(Protocol):
         ...
 
     def quarantine(self, sink: str, observation: Observation, reason: str) -> None:
-        """Records that the sink will never take this; recording it twice is harmless."""
+        """Records that the sink will never take this; after a crash before the cursor it is recorded again."""
         ...
 
 
