@@ -1,1 +1,34 @@
-"""."""
+"""The journal: every reading is on the disk before anyone is told that it is.
+
+**Invariants.** What was acknowledged is on the disk: the future of `append` resolves only after the transaction that
+holds all of it is synced. A block has one number, `seq`, for ever; numbers only rise, across day files, restarts and
+damage. What is read is what was appended, to the last bit. A reader never waits for the writer and never makes it wait.
+
+**Layout.** The journal is a directory with one SQLite file in WAL mode per UTC day. A row is a block: what one device
+said on one channel, or in numerics, or in events, within one group commit. Pieces of a waveform that continue each
+other are one piece when read again. A block carries a checksum over everything else in its row. The number of points
+up to and with it stands in every block, so that a backlog is a difference and not a count. A file sums up what it
+holds every 256 groups; what is newer is summed by reading it. Cursors, quarantine, runs and the high-water mark of
+`seq` are in `cursors.db`, apart from the readings.
+
+**Write.** One thread writes. It wakes on the first append, waits one commit interval, and commits all that has
+gathered as one transaction. A group goes to the day of its newest time, but never to an older file than the last.
+An append never blocks. When too much waits for the disk, an append fails at once. When the disk refuses, the group
+fails, what is appended before its callers know of it fails too, and the next is tried again. One observation that
+cannot be stored fails its own append and no other. Keys of messages are stored in the transaction of their readings.
+One process writes; a second is refused.
+
+**Read.** A batch is whole blocks in the order of `seq`, at least one if there is any. A query is in the order of time
+within a device, cut to the asked window. A block that fails its checksum is skipped and reported, and never returned.
+
+**Acknowledge.** A cursor never runs backwards. A cursor is kept without a sync, because an old one only repeats what
+may be repeated. What a sink rejected is kept with the reason, and is written no later than the cursor that passes it.
+
+**Recover.** The journal opens always: a damaged file is set aside beside its old name and reported, and its readable
+blocks are still served. Numbers go on after the largest ever reserved, even when every day file is lost. A start knows
+how the run before it ended.
+"""
+
+from acquisition.journal.journal import Journal
+
+__all__ = ["Journal"]

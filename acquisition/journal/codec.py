@@ -1,0 +1,217 @@
+"""Observations into blocks and back, exactly: JSON lines for numerics and events, delta and byte planes for waveforms.
+
+A waveform payload, before zstd, is a table of pieces and their counts::
+
+    u4            number of pieces n
+    u4[n]         samples of each piece
+    u8[n]         time of its first sample, difference to the piece before, modulo 2^64
+    i8[n]         period_ns
+    f8[n] f8[n]   scale, offset
+    u1[n]         quality
+    u1[4, total]  the counts of all pieces on end: difference to the sample before, modulo 2^32, zigzag, split into
+                  planes of equal significance
+
+Everything is little-endian. Arithmetic modulo 2^32 makes `MISSING_COUNT` and any jump within int32 a value like others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from acquisition.model import Numerics, Observation, Quality, Waveform, json_line, parse_line
+
+MAX_POINTS = 10_000
+"""A block takes no further observation beyond this many points, so that a batch of a forwarder stays small."""
+
+_LEVEL = 3
+_INT64 = range(-(2**63), 2**63)
+_QUALITIES = tuple(Quality)
+_PIECE_FIELDS = ("<u8", "<i8", "<f8", "<f8", "u1")
+
+
+class Codec(IntEnum):
+    """How a payload is written; a number is never used again for another layout."""
+
+    JSON_LINES = 1
+    DELTA_PLANES = 2
+
+
+class Packed(NamedTuple):
+    """A block before it has its number.
+
+    Attributes:
+        device: Configured id of the device.
+        kind: Of the observations, as in `Observation.kind`.
+        channel: Of a waveform; empty for numerics and events.
+        first_ns: Earliest time within.
+        last_ns: Latest time within; of a waveform, that of its last sample.
+        points: Numerics, samples or events.
+        codec: How the payload is written.
+        payload: The observations.
+        tally: Channel id to readings.
+    """
+
+    device: str
+    kind: str
+    channel: str
+    first_ns: int
+    last_ns: int
+    points: int
+    codec: Codec
+    payload: bytes
+    tally: Mapping[str, int]
+
+
+def points(observation: Observation) -> int:
+    """How many points an observation counts for: the samples of a waveform, else one."""
+    return len(observation.raw) // 4 if isinstance(observation, Waveform) else 1
+
+
+def tally(observations: Iterable[Observation]) -> Mapping[str, int]:
+    """Readings by channel: values or states of numerics, samples of waveforms; events count under the empty id."""
+    counter: Counter[str] = Counter()
+    for observation in observations:
+        if isinstance(observation, Waveform):
+            counter[observation.channel] += points(observation)
+        elif isinstance(observation, Numerics):
+            counter.update(observation.values.keys() | observation.states.keys())
+        else:
+            counter[""] += 1
+    return counter
+
+
+def pack(observations: Iterable[Observation]) -> list[Packed]:
+    """Blocks of a group: one for each device and kind, and channel of waveforms, in the order of first appearance.
+
+    Raises:
+        ValueError: an observation cannot be written: text that is no Unicode, time beyond 64 bits, half a sample.
+        OverflowError: likewise.
+    """
+    streams: dict[tuple[str, str, str], list[Observation]] = {}
+    for observation in observations:
+        channel = observation.channel if isinstance(observation, Waveform) else ""
+        streams.setdefault((observation.device, observation.kind, channel), []).append(observation)
+    return [
+        _pack(device, kind, channel, portion)
+        for (device, kind, channel), stream in streams.items()
+        for portion in _portions(stream)
+    ]
+
+
+def unpack(codec: int, payload: bytes, *, device: str, channel: str) -> list[Observation]:
+    """The observations of a payload whose checksum was right.
+
+    Raises:
+        ValueError: the codec is not known, or the payload is not of it.
+    """
+    try:
+        if codec == Codec.JSON_LINES:
+            return [parse_line(line) for line in zstandard.decompress(payload).split(b"\n")]
+        if codec == Codec.DELTA_PLANES:
+            return list(_waveforms(zstandard.decompress(payload), device, channel))
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from error
+    raise ValueError(f"codec {codec} is not known to this version")
+
+
+def _portions(stream: Sequence[Observation]) -> Iterator[list[Observation]]:
+    portion: list[Observation] = []
+    size = 0
+    for observation in stream:
+        if portion and size + points(observation) > MAX_POINTS:
+            yield portion
+            portion, size = [], 0
+        portion.append(observation)
+        size += points(observation)
+    yield portion
+
+
+def _pack(device: str, kind: str, channel: str, observations: Sequence[Observation]) -> Packed:
+    waveforms = [observation for observation in observations if isinstance(observation, Waveform)]
+    if waveforms:
+        codec, body = Codec.DELTA_PLANES, _planes(waveforms)
+        last = max(max(waveform.time_ns, waveform.end_ns - waveform.period_ns) for waveform in waveforms)
+    else:
+        codec, body = Codec.JSON_LINES, "\n".join(map(json_line, observations)).encode()
+        last = max(observation.time_ns for observation in observations)
+    first = min(observation.time_ns for observation in observations)
+    if first not in _INT64 or last not in _INT64:
+        raise ValueError(f"{device}: time {first} to {last} ns is beyond 64 bits")
+    count = sum(map(points, observations))
+    payload = zstandard.compress(body, _LEVEL)
+    return Packed(device, kind, channel, first, last, count, codec, payload, tally(observations))
+
+
+def _planes(waveforms: Sequence[Waveform]) -> bytes:
+    pieces: list[Waveform] = []
+    sizes: list[int] = []
+    due = None
+    for waveform in waveforms:
+        if len(waveform.raw) % 4:
+            raise ValueError(f"{waveform.device} {waveform.channel}: {len(waveform.raw)} bytes are not whole samples")
+        if pieces and waveform.time_ns == due and _alike(waveform, pieces[-1]):
+            sizes[-1] += points(waveform)
+        else:
+            pieces.append(waveform)
+            sizes.append(points(waveform))
+        due = waveform.end_ns
+    times = np.array([piece.time_ns for piece in pieces], dtype=np.int64).view(np.uint64)
+    table = (
+        np.array([len(pieces), *sizes], dtype="<u4"),
+        np.diff(times, prepend=np.uint64(0)).astype("<u8"),
+        np.array([piece.period_ns for piece in pieces], dtype="<i8"),
+        np.array([piece.scale for piece in pieces], dtype="<f8"),
+        np.array([piece.offset for piece in pieces], dtype="<f8"),
+        np.array([_QUALITIES.index(piece.quality) for piece in pieces], dtype="u1"),
+    )
+    counts = np.frombuffer(b"".join(waveform.raw for waveform in waveforms), dtype="<u4")
+    delta = np.diff(counts, prepend=np.uint32(0))
+    zigzag = (delta << np.uint32(1)) ^ (np.uint32(0) - (delta >> np.uint32(31)))
+    planes = zigzag.astype("<u4", copy=False).view(np.uint8).reshape(-1, 4).T
+    return b"".join([*(column.tobytes() for column in table), planes.tobytes()])
+
+
+def _alike(one: Waveform, other: Waveform) -> bool:
+    return (one.period_ns, one.scale, one.offset, one.quality) == (
+        other.period_ns,
+        other.scale,
+        other.offset,
+        other.quality,
+    )
+
+
+def _waveforms(body: bytes, device: str, channel: str) -> Iterator[Waveform]:
+    number = int(np.frombuffer(body, "<u4", 1)[0])
+    sizes = np.frombuffer(body, "<u4", number, 4)
+    at = 4 + 4 * number
+    columns: list[NDArray[Any]] = []
+    for dtype in _PIECE_FIELDS:
+        columns.append(np.frombuffer(body, dtype, number, at))
+        at += columns[-1].nbytes
+    times, periods, scales, offsets, qualities = columns
+    planes = np.frombuffer(body, np.uint8, offset=at).reshape(4, -1)
+    zigzag = np.ascontiguousarray(planes.T).view("<u4").ravel()
+    delta = (zigzag >> np.uint32(1)) ^ (np.uint32(0) - (zigzag & np.uint32(1)))
+    raw = np.cumsum(delta, dtype=np.uint32).astype("<u4", copy=False).tobytes()
+    starts = np.cumsum(times, dtype=np.uint64).view(np.int64).tolist()
+    begin = 0
+    for index, size in enumerate(sizes.tolist()):
+        end = begin + 4 * size
+        yield Waveform(
+            device=device,
+            channel=channel,
+            time_ns=starts[index],
+            period_ns=int(periods[index]),
+            raw=raw[begin:end],
+            scale=float(scales[index]),
+            offset=float(offsets[index]),
+            quality=_QUALITIES[qualities[index]],
+        )
+        begin = end

@@ -1,0 +1,242 @@
+"""Reading for people: a query in the order of time, what the journal holds, and whether it is intact."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from acquisition.errors import JournalError
+from acquisition.journal.batches import total_at
+from acquisition.journal.cursors import FILE
+from acquisition.journal.salvage import Selection, blocks, disk_errors, opened
+from acquisition.journal.schema import DAMAGED, day_files, is_set_aside, suppress_damage
+from acquisition.journal.summary import Slice, Summary, load, rebuild
+from acquisition.journal.window import only, within
+from acquisition.model import Observation
+
+_END = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStat:
+    """What the journal holds.
+
+    Attributes:
+        files: Day files, set-aside ones included.
+        bytes: Of all files in the directory.
+        blocks: How many.
+        first_ns: Earliest time of anything; 0 in an empty journal.
+        last_ns: Latest time of anything; 0 in an empty journal.
+        readings: Device to channel to values (or states) of numerics and samples of waveforms.
+        events: Device to number of events.
+        points: Numerics, samples and events.
+        last_seq: Number of the last block; 0 in an empty journal.
+        cursors: Sink to the last `seq` it has.
+        backlog: Sink to points it does not have yet.
+        quarantined: Observations that some sink rejected.
+        damaged: Files that were set aside, and files that can hardly be read.
+    """
+
+    files: int
+    bytes: int
+    blocks: int
+    first_ns: int
+    last_ns: int
+    readings: Mapping[str, Mapping[str, int]]
+    events: Mapping[str, int]
+    points: int
+    last_seq: int
+    cursors: Mapping[str, int]
+    backlog: Mapping[str, int]
+    quarantined: int
+    damaged: tuple[str, ...]
+
+
+class JournalReader:
+    """Reads a journal, beside a daemon that writes it or without one; never writes.
+
+    Args:
+        directory: Of the journal.
+
+    Attributes:
+        damaged: Reports of what could not be read so far.
+
+    Raises:
+        JournalError: there is no such directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        if not directory.is_dir():
+            raise JournalError(f"{directory}: no journal here", hint="is the path right, and did the daemon ever run?")
+        self.damaged: list[str] = []
+        self._directory = directory
+
+    def query(
+        self,
+        *,
+        devices: Collection[str] | None = None,
+        channels: Collection[str] | None = None,
+        from_ns: int = 0,
+        to_ns: int = _END,
+        kinds: Collection[str] | None = None,
+    ) -> Iterator[Observation]:
+        """Observations with `from_ns <= time < to_ns`, in the order of time within a device.
+
+        Waveforms are cut at the bounds. What cannot be read is passed over and reported in `damaged`.
+
+        Args:
+            devices: Of these only.
+            channels: Of these only; numerics keep no other channel. Events are of no channel: they are left out then,
+                unless `kinds` names them.
+            from_ns: UTC nanoseconds.
+            to_ns: UTC nanoseconds.
+            kinds: `numerics`, `waveform`, `event`.
+
+        Raises:
+            JournalError: the disk cannot be read now.
+        """
+        if kinds is None and channels is not None:
+            kinds = ("numerics", "waveform")
+        wanted = None if channels is None else frozenset(channels)
+        selection = Selection(from_ns=from_ns, to_ns=to_ns, devices=devices, kinds=kinds, channels=channels)
+        with disk_errors():
+            parts = [(path, part) for path in day_files(self._directory) for part in self._summary(path).all_slices]
+            low = _lowest_later([part for _, part in parts])
+            held: defaultdict[str, list[tuple[int, int, Observation]]] = defaultdict(list)
+            number = 0
+            for index, (path, part) in enumerate(parts):
+                if _touches(part, selection):
+                    for whole in self._read(path, part, selection):
+                        cut = within(whole, from_ns, to_ns)
+                        piece = only(cut, wanted) if cut is not None and wanted is not None else cut
+                        if piece is not None:
+                            heapq.heappush(held[piece.device], (piece.time_ns, number, piece))
+                            number += 1
+                for device, heap in held.items():
+                    until = low[index].get(device, _END + 1)
+                    while heap and heap[0][0] < until:
+                        yield heapq.heappop(heap)[2]
+
+    def _read(self, path: Path, part: Slice, selection: Selection) -> Iterator[Observation]:
+        within_part = selection.between(part.since - 1, part.upto)
+        with opened(path, self.damaged) as connection:
+            if connection is not None:
+                for _, content in blocks(connection, path.name, within_part, self.damaged):
+                    yield from content
+
+    def verify(self) -> Iterator[tuple[str, int]]:
+        """Reads every block; yields each file's name and its sound blocks. What is not sound is in `damaged`.
+
+        Raises:
+            JournalError: the disk cannot be read now.
+        """
+        with disk_errors():
+            for path in day_files(self._directory):
+                with opened(path, self.damaged) as connection:
+                    found = blocks(connection, path.name, Selection(), self.damaged) if connection else ()
+                    yield path.name, sum(1 for _, content in found if content)
+
+    def last_seen(self) -> dict[str, int]:
+        """Device to the newest time of its numerics and waveforms."""
+        newest: dict[str, int] = {}
+        with disk_errors():
+            for path in day_files(self._directory):
+                for (device, kind, _), series in self._summary(path).series.items():
+                    if kind != "event":
+                        newest[device] = max(newest.get(device, series.last_ns), series.last_ns)
+        return newest
+
+    def keys(self, device: str, limit: int) -> list[str]:
+        """The newest keys of acknowledged messages in the two newest days, oldest first."""
+        files = day_files(self._directory)
+        days = sorted({path.name[:10] for path in files})[-2:]
+        found: dict[str, None] = {}
+        with disk_errors():
+            for path in files:
+                if path.name[:10] not in days:
+                    continue
+                with opened(path, []) as connection, suppress_damage():
+                    if connection is None:
+                        continue
+                    newest = connection.execute(
+                        "SELECT key FROM message_key WHERE device = ? ORDER BY id DESC LIMIT ?", (device, limit)
+                    ).fetchall()
+                    found |= dict.fromkeys(key for (key,) in reversed(newest))
+        return list(found)[-limit:]
+
+    def stat(self) -> JournalStat:
+        """What the journal holds.
+
+        Raises:
+            JournalError: the disk cannot be read now.
+        """
+        readings: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        events: Counter[str] = Counter()
+        whole, files, damaged = Summary(), day_files(self._directory), list[str]()
+        with disk_errors():
+            for path in files:
+                summary = self._summary(path, damaged)
+                whole.slices += summary.all_slices
+                whole.total = max(whole.total, summary.total)
+                for (device, kind, channel), series in summary.series.items():
+                    counter, name = (events, device) if kind == "event" else (readings[device], channel)
+                    counter[name] += series.readings
+            cursors, quarantined = self._cursors(damaged)
+            backlog = {sink: whole.total - total_at(self._directory, seq) for sink, seq in cursors.items()}
+        damaged += [path.name for path in self._directory.glob(f"*{DAMAGED}*") if is_set_aside(path)]
+        first, last = whole.window
+        return JournalStat(
+            files=len(files),
+            bytes=sum(path.stat().st_size for path in self._directory.iterdir()),
+            blocks=whole.blocks,
+            first_ns=first,
+            last_ns=last,
+            readings={device: dict(counter) for device, counter in readings.items()},
+            events=dict(events),
+            points=whole.total,
+            last_seq=whole.last_seq,
+            cursors=cursors,
+            backlog=backlog,
+            quarantined=quarantined,
+            damaged=tuple(sorted(damaged)),
+        )
+
+    def _summary(self, path: Path, damaged: list[str] | None = None) -> Summary:
+        damaged = self.damaged if damaged is None else damaged
+        with opened(path, damaged) as connection:
+            if connection is None:
+                return Summary()
+            with suppress_damage():
+                return load(connection)
+            return rebuild(connection, path.name, damaged)
+
+    def _cursors(self, damaged: list[str]) -> tuple[dict[str, int], int]:
+        path = self._directory / FILE
+        if path.exists():
+            with opened(path, damaged) as connection, suppress_damage():
+                if connection is not None:
+                    (quarantined,) = connection.execute("SELECT count(*) FROM quarantine").fetchone()
+                    return dict(connection.execute("SELECT sink, seq FROM cursor")), quarantined
+        return {}, 0
+
+
+def _touches(part: Slice, selection: Selection) -> bool:
+    return any(
+        span.first_ns < selection.to_ns and span.last_ns >= selection.from_ns
+        for device, span in part.devices.items()
+        if selection.devices is None or device in selection.devices
+    )
+
+
+def _lowest_later(parts: list[Slice]) -> list[dict[str, int]]:
+    """For each part, device to the earliest time in the parts after it: up to there the order of time is settled."""
+    lowest: dict[str, int] = {}
+    later = []
+    for part in reversed(parts):
+        later.append(dict(lowest))
+        for device, span in part.devices.items():
+            lowest[device] = min(lowest.get(device, span.first_ns), span.first_ns)
+    return later[::-1]

@@ -1,0 +1,244 @@
+"""The day file: its name, its tables, the row that is a block, and how to open it, sound or damaged."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from acquisition.clock import rfc3339
+from acquisition.errors import JournalError
+
+VERSION = 1
+"""Of the tables below, in `PRAGMA user_version`; payloads have their own number, `codec`."""
+
+SUFFIX = ".journal"
+DAMAGED = ".damaged-"
+
+_TABLES = f"""
+BEGIN;
+CREATE TABLE block (
+    seq      INTEGER PRIMARY KEY,
+    device   TEXT    NOT NULL,
+    kind     TEXT    NOT NULL,
+    channel  TEXT    NOT NULL,
+    first_ns INTEGER NOT NULL,
+    last_ns  INTEGER NOT NULL,
+    points   INTEGER NOT NULL,
+    total    INTEGER NOT NULL,
+    codec    INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    payload  BLOB    NOT NULL
+);
+CREATE TABLE message_key (
+    id     INTEGER PRIMARY KEY,
+    device TEXT    NOT NULL,
+    key    TEXT    NOT NULL,
+    UNIQUE (device, key)
+);
+CREATE TABLE span (
+    since    INTEGER NOT NULL,
+    upto     INTEGER NOT NULL,
+    device   TEXT    NOT NULL,
+    blocks   INTEGER NOT NULL,
+    first_ns INTEGER NOT NULL,
+    last_ns  INTEGER NOT NULL,
+    PRIMARY KEY (upto, device)
+) WITHOUT ROWID;
+CREATE TABLE series (
+    device   TEXT    NOT NULL,
+    kind     TEXT    NOT NULL,
+    channel  TEXT    NOT NULL,
+    readings INTEGER NOT NULL,
+    first_ns INTEGER NOT NULL,
+    last_ns  INTEGER NOT NULL,
+    PRIMARY KEY (device, kind, channel)
+) WITHOUT ROWID;
+PRAGMA user_version = {VERSION};
+COMMIT;
+"""
+
+
+class Block(NamedTuple):
+    """One row, in the order of the table's columns; `total` counts the points of the journal up to and with it."""
+
+    seq: int
+    device: str
+    kind: str
+    channel: str
+    first_ns: int
+    last_ns: int
+    points: int
+    total: int
+    codec: int
+    checksum: int
+    payload: bytes
+
+    def sealed(self) -> Self:
+        """The same block with the checksum that belongs to it."""
+        return self._replace(checksum=self._crc())
+
+    @property
+    def intact(self) -> bool:
+        """Whether the checksum is that of the rest of the row."""
+        payload: object = self.payload  # a flipped byte can turn any column into any type
+        return isinstance(payload, bytes) and self.checksum == self._crc()
+
+    def _crc(self) -> int:
+        identity = repr(self[:9]).encode()
+        return zlib.crc32(self.payload, zlib.crc32(identity))
+
+    def __str__(self) -> str:
+        """For a report: number, device and what it holds."""
+        return f"block {self.seq} ({self.device} {self.channel or self.kind})"
+
+
+def day_of(time_ns: int) -> str:
+    """The UTC day of a time, as day files are called: `2026-01-31`."""
+    return rfc3339(time_ns)[:10]
+
+
+def day_file(directory: Path, day: str) -> Path:
+    """Where the blocks of a day are."""
+    return directory / f"{day}{SUFFIX}"
+
+
+def day_files(directory: Path) -> list[Path]:
+    """All day files in the order of `seq`; one that was set aside comes before the one that took its place."""
+
+    def order(path: Path) -> tuple[str, float]:
+        day, _, rest = path.name.partition(SUFFIX)
+        return day, float(rest.removeprefix(DAMAGED) or "inf")
+
+    sound = directory.glob(f"????-??-??{SUFFIX}")
+    aside = filter(is_set_aside, directory.glob(f"????-??-??{SUFFIX}{DAMAGED}*"))
+    return sorted([*sound, *aside], key=order)
+
+
+def is_set_aside(path: Path) -> bool:
+    """Whether a file was damaged and set aside; not so its log, which goes with it."""
+    return path.name.rpartition(DAMAGED)[2].isdigit()
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file is damaged, and not that the disk is full, busy or forbidden."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+@contextmanager
+def suppress_damage() -> Iterator[None]:
+    """Leaves the block early where the file is damaged; what is lost is reported when blocks are read."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection for writing, one transaction at a time, each synced before it is over; WAL mode.
+
+    Raises:
+        sqlite3.Error: it cannot be opened; see `is_damage`.
+    """
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_day(path: Path) -> sqlite3.Connection:
+    """A connection for writing to a day file, made if it is not there.
+
+    Raises:
+        JournalError: a newer version of this program wrote it.
+        sqlite3.Error: it cannot be opened; see `is_damage`.
+    """
+    connection = connect(path)
+    try:
+        if _version(connection, path) == 0:
+            connection.executescript(_TABLES)
+        connection.execute("SELECT max(seq) FROM block").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """A connection that cannot write; None if the file has no tables yet.
+
+    Works beside a writer, and without one on a medium that cannot be written to.
+
+    Raises:
+        JournalError: a newer version of this program wrote it.
+        sqlite3.Error: it cannot be opened; see `is_damage`.
+    """
+    try:
+        connection = _connect_to_read(path, "mode=ro")
+    except sqlite3.OperationalError as error:
+        # WAL mode wants a -shm file even to read; where none can be made, nobody can be writing either.
+        if is_damage(error) or os.access(path.parent, os.W_OK):
+            raise
+        connection = _connect_to_read(path, "immutable=1")
+    try:
+        yield connection if _version(connection, path) else None
+    finally:
+        connection.close()
+
+
+def _connect_to_read(path: Path, how: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None)
+    try:
+        # A flipped byte in a name must reach the checksum and not stop the reader.
+        connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        if DAMAGED in path.name:
+            # Without this SQLite refuses a file that is shorter than its header says, whole pages and all.
+            connection.execute("PRAGMA writable_schema=ON")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise JournalError(
+            f"{path}: layout {version}, and this program knows up to {VERSION}", hint="install the newer version again"
+        )
+    return version
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a damaged file and its log to `<name>.damaged-<n>`, n being the first that is free."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}{DAMAGED}{number}")).exists():
+        number += 1
+    path.rename(aside)
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists():
+        log.rename(aside.with_name(f"{aside.name}-wal"))
+    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+    return aside
+
+
+def insert(connection: sqlite3.Connection, blocks: list[Block]) -> None:
+    """Adds blocks; the caller holds the transaction."""
+    connection.executemany("INSERT INTO block VALUES (?,?,?,?,?,?,?,?,?,?,?)", blocks)
+
+
+def rows(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> Iterator[Block]:
+    """The blocks that a statement selects with `SELECT * FROM block`."""
+    return map(Block._make, connection.execute(sql, parameters))

@@ -1,0 +1,226 @@
+"""The day file that is written to: which one, what comes next in it, and what to do when it turns out damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from acquisition.journal import summary as summaries
+from acquisition.journal.codec import Packed
+from acquisition.journal.cursors import Cursors
+from acquisition.journal.schema import (
+    DAMAGED,
+    Block,
+    connect_day,
+    day_file,
+    day_files,
+    day_of,
+    insert,
+    is_damage,
+    reading,
+    set_aside,
+)
+
+logger = logging.getLogger(__name__)
+
+RESERVED = 65_536
+"""Numbers reserved at a time, so that the mark is synced every ten minutes or so and not with every group."""
+
+
+class Store:
+    """Writes groups of blocks to the files of a directory; to be used by one thread at a time.
+
+    Opening sets damaged files aside. The caller holds the directory's lock.
+
+    Args:
+        directory: Of the journal.
+        cursors: Where the high-water mark of `seq` is.
+
+    Attributes:
+        damaged: Reports of files that were set aside.
+        last_seq: Number of the last block that can be read; 0 if there is none.
+        newest_ns: Latest time of anything; 0 if there is nothing.
+        total: Points up to and with the last block.
+
+    Raises:
+        JournalError: a newer version wrote the newest file.
+        sqlite3.Error: a file cannot be opened and is not damaged.
+    """
+
+    def __init__(self, directory: Path, cursors: Cursors) -> None:
+        self.damaged: list[str] = []
+        self.last_seq = 0
+        self.newest_ns = 0
+        self.total = 0
+        self._directory = directory
+        self._cursors = cursors
+        self._connection: sqlite3.Connection | None = None
+        self._summary = summaries.Summary()
+        self._groups = 0
+        for path in day_files(directory):
+            self._survey(path)
+        self._reserved = max(cursors.mark, self.last_seq)
+        self._next = self._reserved + 1
+        days = [path.name[:10] for path in day_files(directory)]
+        self._day = days[-1] if days else ""
+        if self._day and day_file(directory, self._day).exists():
+            self._open()
+
+    def _survey(self, path: Path) -> None:
+        try:
+            with reading(path) as connection:
+                if connection is not None:
+                    self._learn(summaries.load(connection))
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            if DAMAGED not in path.name:
+                path = self._set_aside(path, error)
+            self._learn_last(path)
+
+    def _learn_last(self, path: Path) -> None:
+        with contextlib.suppress(sqlite3.DatabaseError), reading(path) as connection:
+            if connection is None:
+                return
+            last = connection.execute("SELECT seq, last_ns, total FROM block ORDER BY seq DESC LIMIT 1").fetchone()
+            if last is not None:
+                self.last_seq = max(self.last_seq, last[0])
+                self.newest_ns = max(self.newest_ns, last[1])
+                self.total = max(self.total, last[2])
+
+    def _learn(self, summary: summaries.Summary) -> None:
+        self.last_seq = max(self.last_seq, summary.last_seq)
+        self.newest_ns = max(self.newest_ns, summary.window[1])
+        self.total = max(self.total, summary.total)
+
+    def _set_aside(self, path: Path, error: sqlite3.Error) -> Path:
+        aside = set_aside(path)
+        report = f"{path.name}: {error}; set aside as {aside.name}"
+        logger.error("journal damaged: %s", report)
+        self.damaged.append(report)
+        return aside
+
+    def _open(self) -> None:
+        path = day_file(self._directory, self._day)
+        try:
+            self._connection, self._summary = self._connect(path)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self._set_aside(path, error)
+            self._connection, self._summary = self._connect(path)
+        self._groups = 0
+        self._learn(self._summary)
+        # A commit that was reported as failed may be there after all.
+        self._next = max(self._next, self.last_seq + 1)
+
+    @staticmethod
+    def _connect(path: Path) -> tuple[sqlite3.Connection, summaries.Summary]:
+        connection = connect_day(path)
+        try:
+            return connection, summaries.load(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def write(self, packed: Sequence[Packed], keys: Sequence[tuple[str, str]]) -> None:
+        """Adds a group in one transaction, synced before this returns.
+
+        Raises:
+            JournalError: a newer version wrote the file.
+            sqlite3.Error: the disk refuses; nothing of the group is known to be kept.
+            OSError: likewise.
+        """
+        upto = self._next + len(packed)
+        if upto > self._reserved:
+            self._cursors.reserve(upto + RESERVED)
+            self._reserved = upto + RESERVED
+        try:
+            self._write(packed, keys)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self._set_aside(day_file(self._directory, self._day), error)
+            self._write(packed, keys)
+
+    def _write(self, packed: Sequence[Packed], keys: Sequence[tuple[str, str]]) -> None:
+        newest = max((each.last_ns for each in packed), default=0)
+        day = max(self._day, day_of(newest)) if packed or not self._day else self._day
+        if day != self._day:
+            self._finish()
+            self._day = day
+        try:
+            if self._connection is None:
+                self._open()
+            self._commit(self._numbered(packed), packed, keys)
+        except BaseException:
+            # After a failed sync SQLite's view of the file may differ from the disk's: read it anew next time.
+            self._drop()
+            raise
+        self.newest_ns = max(self.newest_ns, newest)
+
+    def _numbered(self, packed: Sequence[Packed]) -> list[Block]:
+        blocks = []
+        total = self.total
+        for seq, each in enumerate(packed, self._next):
+            total += each.points
+            block = Block(
+                seq=seq,
+                device=each.device,
+                kind=each.kind,
+                channel=each.channel,
+                first_ns=each.first_ns,
+                last_ns=each.last_ns,
+                points=each.points,
+                total=total,
+                codec=int(each.codec),
+                checksum=0,
+                payload=each.payload,
+            )
+            blocks.append(block.sealed())
+        return blocks
+
+    def _commit(self, blocks: list[Block], packed: Sequence[Packed], keys: Sequence[tuple[str, str]]) -> None:
+        connection = self._connection
+        if connection is None:
+            raise sqlite3.ProgrammingError("no file is open")
+        connection.execute("BEGIN IMMEDIATE")
+        insert(connection, blocks)
+        connection.executemany("INSERT OR IGNORE INTO message_key (device, key) VALUES (?,?)", keys)
+        for block, each in zip(blocks, packed, strict=True):
+            self._summary.add(block, each.tally)
+        self._groups += 1
+        if self._groups >= summaries.FLUSH_GROUPS:
+            self._summary.flush(connection)
+            self._groups = 0
+        connection.execute("COMMIT")
+        if blocks:
+            self.last_seq, self.total = blocks[-1].seq, blocks[-1].total
+            self._next = self.last_seq + 1
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _finish(self) -> None:
+        """Leaves the present file summed up and without a log; what fails here costs the next start some time."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._summary.flush(self._connection)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            logger.warning("%s: not summed up: %s", self._day, error)
+        self._drop()
+
+    def close(self) -> None:
+        """Closes the file; the mark becomes the last number that is in use."""
+        self._finish()
+        with contextlib.suppress(sqlite3.Error):
+            self._cursors.reserve(self._next - 1)

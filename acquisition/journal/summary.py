@@ -1,0 +1,179 @@
+"""What a day file holds, summed up every so many groups; what is newer is summed by reading it.
+
+A `series` row counts the readings of one channel; a `span` row says when the blocks of one device between two numbers
+of `seq` were read. Both are written seldom, because each would cost a page of the disk in every group.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from acquisition.journal.codec import tally, unpack
+from acquisition.journal.salvage import Selection, blocks
+from acquisition.journal.schema import Block, rows
+
+FLUSH_GROUPS = 256
+"""A crash leaves at most this many groups, some 51 s of them, to be summed at the next start."""
+
+REBUILD_BLOCKS = 4096
+
+
+@dataclass(slots=True)
+class Series:
+    """Readings of one channel and their first and last time."""
+
+    readings: int
+    first_ns: int
+    last_ns: int
+
+    def add(self, readings: int, first_ns: int, last_ns: int) -> None:
+        """Counts more."""
+        self.readings += readings
+        self.first_ns = min(self.first_ns, first_ns)
+        self.last_ns = max(self.last_ns, last_ns)
+
+
+@dataclass(slots=True)
+class Slice:
+    """Blocks with `since <= seq <= upto`, and for each device how many there are and from when to when."""
+
+    since: int
+    upto: int
+    devices: dict[str, Series] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Summary:
+    """What one day file holds.
+
+    Attributes:
+        slices: Written ones, in the order of `seq`.
+        series: Device, kind and channel to readings; channels of numerics under their own id.
+        recent: What is not written yet, if there is any.
+        total: Points of the journal up to and with the last block.
+    """
+
+    slices: list[Slice] = field(default_factory=list)
+    series: dict[tuple[str, str, str], Series] = field(default_factory=dict)
+    recent: Slice | None = None
+    total: int = 0
+    _changed: set[tuple[str, str, str]] = field(default_factory=set)
+
+    def add(self, block: Block, readings: Mapping[str, int]) -> None:
+        """Takes in a block that follows all others.
+
+        Args:
+            block: The block.
+            readings: Its readings by channel.
+        """
+        if self.recent is None:
+            self.recent = Slice(block.seq, block.seq)
+        self.recent.upto = block.seq
+        self.total = block.total
+        if span := self.recent.devices.get(block.device):
+            span.add(1, block.first_ns, block.last_ns)
+        else:
+            self.recent.devices[block.device] = Series(1, block.first_ns, block.last_ns)
+        for channel, number in readings.items():
+            key = (block.device, block.kind, channel)
+            self._changed.add(key)
+            if series := self.series.get(key):
+                series.add(number, block.first_ns, block.last_ns)
+            else:
+                self.series[key] = Series(number, block.first_ns, block.last_ns)
+
+    @property
+    def all_slices(self) -> list[Slice]:
+        """Written and recent ones."""
+        return [*self.slices, self.recent] if self.recent else self.slices
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the last block; 0 if there is none."""
+        return self.all_slices[-1].upto if self.all_slices else 0
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks there are."""
+        return sum(span.readings for part in self.all_slices for span in part.devices.values())
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """First and last time of anything; (0, 0) if there is nothing."""
+        spans = [span for part in self.all_slices for span in part.devices.values()]
+        return min((span.first_ns for span in spans), default=0), max((span.last_ns for span in spans), default=0)
+
+    def flush(self, connection: sqlite3.Connection) -> None:
+        """Writes what is recent; the caller holds the transaction."""
+        if self.recent is None:
+            return
+        part, self.recent = self.recent, None
+        self.slices.append(part)
+        connection.executemany(
+            "INSERT INTO span VALUES (?,?,?,?,?,?)",
+            [
+                (part.since, part.upto, device, span.readings, span.first_ns, span.last_ns)
+                for device, span in part.devices.items()
+            ],
+        )
+        changed = ((key, self.series[key]) for key in sorted(self._changed))
+        connection.executemany(
+            "INSERT OR REPLACE INTO series VALUES (?,?,?,?,?,?)",
+            [(*key, series.readings, series.first_ns, series.last_ns) for key, series in changed],
+        )
+        self._changed.clear()
+
+
+def load(connection: sqlite3.Connection) -> Summary:
+    """What the file holds, with the blocks since the last flush summed here.
+
+    Raises:
+        sqlite3.Error: the file is damaged, or cannot be read now.
+    """
+    connection.execute("BEGIN")  # rows and their sums of one and the same moment
+    try:
+        summary = Summary()
+        for since, upto, device, *numbers in connection.execute("SELECT * FROM span ORDER BY upto, device"):
+            if not summary.slices or summary.slices[-1].upto != upto:
+                summary.slices.append(Slice(since, upto))
+            summary.slices[-1].devices[device] = Series(*numbers)
+        for device, kind, channel, *numbers in connection.execute("SELECT * FROM series"):
+            summary.series[device, kind, channel] = Series(*numbers)
+        last = connection.execute("SELECT total FROM block ORDER BY seq DESC LIMIT 1").fetchone()
+        summary.total = last[0] if last else 0
+        for block in rows(connection, "SELECT * FROM block WHERE seq > ? ORDER BY seq", (summary.last_seq,)):
+            summary.add(block, _tally(block))
+    finally:
+        connection.execute("ROLLBACK")
+    return summary
+
+
+def rebuild(connection: sqlite3.Connection, name: str, damaged: list[str]) -> Summary:
+    """What can still be read of a file whose own sums are damaged.
+
+    Args:
+        connection: To the file.
+        name: Of the file, for reports.
+        damaged: Takes a report of everything that cannot be read.
+
+    Raises:
+        sqlite3.Error: the file cannot be read now, though it is not damaged.
+    """
+    summary = Summary()
+    for block, content in blocks(connection, name, Selection(), damaged):
+        if content:
+            summary.add(block, tally(content))
+        if summary.recent and block.seq - summary.recent.since >= REBUILD_BLOCKS:
+            summary.slices.append(summary.recent)
+            summary.recent = None
+    return summary
+
+
+def _tally(block: Block) -> Mapping[str, int]:
+    if not block.intact:
+        return {}
+    if block.channel:
+        return {block.channel: block.points}
+    return tally(unpack(block.codec, block.payload, device=block.device, channel=block.channel))
