@@ -157,10 +157,12 @@ class _Client(aiomqtt.Client):
 
     def abandon(self) -> None:
         """Says goodbye if there is a connection, without waiting; the client is of no use afterwards."""
-        # A connect still under way in its thread must not touch the loop any more.
+        # A connect still under way in its thread must not touch the loop any more; nobody waits for an answer either.
         self._client.on_socket_open = None
+        self._client.on_disconnect = None
+        # Without a place to register, the goodbye is written at once and the socket closed.
+        self._client.on_socket_register_write = None
         self._client.disconnect()
-        self._client.loop_write()
         if self._disconnected.done() and not self._disconnected.cancelled():
             self._disconnected.exception()
 
