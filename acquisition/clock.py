@@ -154,7 +154,8 @@ class ManualClock:
 def rfc3339(utc_ns: int, digits: int = 3) -> str:
     """UTC nanoseconds as RFC 3339 with `digits` decimals of a second (cut, not rounded) and `Z`."""
     whole = datetime.fromtimestamp(utc_ns // NS, UTC)
-    return f"{whole:%Y-%m-%dT%H:%M:%S}.{f'{utc_ns % NS:09d}'[:digits]}Z"
+    fraction = f".{utc_ns % NS:09d}"[: digits + 1] if digits else ""
+    return f"{whole:%Y-%m-%dT%H:%M:%S}{fraction}Z"
 
 
 def from_rfc3339(text: str) -> int:

@@ -1,0 +1,274 @@
+"""Arguments in, composition out: the command `ecmo-daq`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Coroutine
+from dataclasses import asdict
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from acquisition import INTENDED_USE
+from acquisition.archive.tables import write_csv, write_json
+from acquisition.catalogue import Catalogue
+from acquisition.clock import SystemClock, from_rfc3339
+from acquisition.config import Config, load_config, profile_search
+from acquisition.daemon import Daemon, listen_to
+from acquisition.errors import AcquisitionError, ConfigError
+from acquisition.health import STALE_NS, Health
+from acquisition.journal.reader import JournalReader
+from acquisition.logs import configure
+from acquisition.replay import record_link, replay_trace
+from acquisition.screen import age, journal_screen, status_screen
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=INTENDED_USE)
+journal_app = typer.Typer(no_args_is_help=True, help="Look into a journal.")
+app.add_typer(journal_app, name="journal")
+
+T = TypeVar("T")
+out = Console()
+err = Console(stderr=True)
+
+ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (TOML).")]
+AnyConfigPath = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Configuration file that names the journal.")
+]
+JournalPath = Annotated[Path | None, typer.Option("--journal", help="Directory of a journal.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Driver = Annotated[str | None, typer.Option(help="Name of a module in drivers/.")]
+Profile = Annotated[str | None, typer.Option(help="Device profile, name or path.")]
+Options = Annotated[list[str] | None, typer.Option("--option", help="Driver option, key=value; may be repeated.")]
+
+
+def main() -> None:
+    """Runs the command; a configuration or usage mistake ends with 2, any other failure with 1."""
+    try:
+        app()
+    except ConfigError as error:
+        for problem in error.problems:
+            err.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except AcquisitionError as error:
+        err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has seen enough
+        sys.exit(0)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"ecmo-daq {package_version('ecmo-daq')}\n{INTENDED_USE}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Version and intended use.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command()
+def run(config: ConfigPath) -> None:
+    """Run the daemon until it is told to stop (SIGTERM, Ctrl-C)."""
+    settings = load_config(config)
+    configure(settings.log.level, settings.log.format)
+    _until_stopped(Daemon(settings, profiles=profile_search(config)).run())
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float | None, typer.Option(help="End by itself after so long; without it, at Ctrl-C.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Keep the journal in this directory.")] = None,
+) -> None:
+    """Run a simulated bed with an embedded journal and show it live; nothing to install."""
+    from acquisition.demo import run_demo
+
+    configure("warning", "console")
+    raise typer.Exit(_until_stopped(run_demo(seconds, keep, out)) or 0)
+
+
+@app.command()
+def check(
+    config: ConfigPath,
+    devices: Annotated[bool, typer.Option("--devices", help="Also listen to each device for a moment.")] = False,
+    seconds: Annotated[float, typer.Option(help="How long to listen.")] = 5.0,
+) -> None:
+    """Validate a configuration; every mistake at once, with its place and a hint."""
+    settings = load_config(config)
+    out.print(f"{config}: {len(settings.device)} devices, {len(settings.sink)} sinks: valid", highlight=False)
+    if devices and not _until_stopped(_listen_to_all(settings, profile_search(config), seconds)):
+        raise typer.Exit(1)
+
+
+async def _listen_to_all(settings: Config, profiles: tuple[Path, ...], seconds: float) -> bool:
+    found = await asyncio.gather(*(listen_to(device, seconds, profiles) for device in settings.device))
+    for device, told in zip(settings.device, found, strict=True):
+        out.print(f"{device.id}: {told}", style="green" if told.startswith("ok") else "red", highlight=False)
+    return all(told.startswith("ok") for told in found)
+
+
+@app.command()
+def status(
+    config: AnyConfigPath = None,
+    file: Annotated[Path | None, typer.Option(help="Status file, in place of --config.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the running daemon: devices, sinks, backlog, journal, clock; exit code 1 if something needs a person."""
+    path = file or load_config(_needed(config, "--config or --file")).status_file
+    health = Health.read(path)
+    now_ns = SystemClock().now().utc_ns + health.clock.ahead_ns
+    stale = now_ns - health.time_ns > STALE_NS
+    if as_json:
+        typer.echo(json.dumps({**health.model_dump(mode="json"), "stale": stale, "problems": health.problems()}))
+    else:
+        out.print(status_screen(health, now_ns))
+        if stale:
+            out.print(f"! written {age(now_ns - health.time_ns)} ago: the daemon is not running or hangs", style="red")
+    if stale or health.problems():
+        raise typer.Exit(1)
+
+
+@app.command()
+def record(
+    link: Annotated[str, typer.Argument(help="Link URL, such as serial:///dev/ttyUSB0?baud=38400.")],
+    trace: Annotated[Path, typer.Argument(help="Trace file: .trace, .trace.gz or .trace.zst.")],
+    driver: Driver = None,
+    profile: Profile = None,
+    option: Options = None,
+    seconds: Annotated[float | None, typer.Option(help="End by itself after so long.")] = None,
+) -> None:
+    """Record the raw bytes of a link with their times; with --driver, also poll the device. Identity is cut."""
+    configure("info", "console")
+    pieces = _until_stopped(record_link(link, trace, driver, profile, _pairs(option), seconds))
+    err.print(f"{trace}: {pieces} pieces", highlight=False)
+
+
+@app.command()
+def replay(
+    trace: Annotated[Path, typer.Argument(help="Trace file.")],
+    driver: Driver = None,
+    profile: Profile = None,
+    option: Options = None,
+    speed: Annotated[str, typer.Option(help="A factor, or max.")] = "max",
+    timezone: Annotated[str, typer.Option(help="Zone of the device's own clock.")] = "UTC",
+    as_json: AsJson = False,
+) -> None:
+    """Replay a trace through the production driver; observations go to standard output."""
+    factor = None if speed == "max" else _positive(speed)
+    summary = _until_stopped(
+        replay_trace(trace, driver, profile, _pairs(option), factor, timezone, sys.stdout, as_json=as_json)
+    )
+    err.print(summary, highlight=False, markup=False)
+
+
+@app.command()
+def query(
+    config: AnyConfigPath = None,
+    journal: JournalPath = None,
+    bed: Annotated[
+        str | None, typer.Option(help="Must be the bed of the configuration; guards against mix-ups.")
+    ] = None,
+    device: Annotated[list[str] | None, typer.Option(help="Device id; may be repeated.")] = None,
+    channels: Annotated[str | None, typer.Option(help="Channel ids, separated by commas.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="RFC 3339 with offset.")] = None,
+    to: Annotated[str | None, typer.Option(help="RFC 3339 with offset.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
+) -> None:
+    """Print readings from a journal, also while the daemon runs."""
+    if bed is not None and (config is None or load_config(config).site.bed != bed):
+        raise ConfigError([f"--bed {bed}: not the bed of the configuration; a journal holds one bed"])
+    wanted = None if channels is None else {name.strip() for name in channels.split(",") if name.strip()}
+    for name in wanted or ():
+        if not Catalogue.shipped().admits(name):
+            raise ConfigError([f"--channels: unknown channel {name!r} (see config/channels.toml)"])
+    if format_ not in ("csv", "json"):
+        raise ConfigError([f"--format {format_}: use csv or json"])
+    reader = JournalReader(_journal_directory(config, journal))
+    observations = reader.query(
+        devices=None if device is None else set(device),
+        channels=wanted,
+        from_ns=0 if from_ is None else _time(from_),
+        to_ns=2**63 - 1 if to is None else _time(to),
+    )
+    if format_ == "json":
+        write_json(observations, sys.stdout)
+    else:
+        write_csv(observations, sys.stdout, Catalogue.shipped())
+
+
+@journal_app.command("stat")
+def journal_stat(config: AnyConfigPath = None, journal: JournalPath = None, as_json: AsJson = False) -> None:
+    """Count what a journal holds: files, blocks, readings by channel, what each sink has still to get."""
+    stat = JournalReader(_journal_directory(config, journal)).stat()
+    if as_json:
+        typer.echo(json.dumps(asdict(stat)))
+    else:
+        out.print(journal_screen(stat))
+
+
+def _journal_directory(config: Path | None, journal: Path | None) -> Path:
+    directory = journal or load_config(_needed(config, "--config or --journal")).journal.directory
+    if not directory.is_dir():
+        raise ConfigError([f"{directory}: no journal there"])
+    return directory
+
+
+def _needed(path: Path | None, options: str) -> Path:
+    if path is None:
+        raise ConfigError([f"give {options}"])
+    return path
+
+
+def _pairs(options: list[str] | None) -> dict[str, Any]:
+    pairs: dict[str, Any] = {}
+    for option in options or ():
+        key, equals, text = option.partition("=")
+        if not equals:
+            raise ConfigError([f"--option {option}: write key=value"])
+        try:
+            pairs[key] = json.loads(text)
+        except ValueError:
+            pairs[key] = text
+    return pairs
+
+
+def _positive(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if float(text) > 0:
+            return float(text)
+    raise ConfigError([f"--speed {text}: use a positive factor, or max"])
+
+
+def _time(text: str) -> int:
+    try:
+        return from_rfc3339(text)
+    except ValueError as error:
+        hint = "write it like 2026-01-31T18:00:00+01:00"
+        raise ConfigError([f"{text!r} is not a time with a UTC offset: {error} ({hint})"]) from None
+
+
+def _until_stopped(work: Coroutine[Any, Any, T]) -> T | None:
+    """Runs `work`; SIGTERM and Ctrl-C cancel it, and that is a normal end."""
+
+    async def supervised() -> T | None:
+        task = asyncio.ensure_future(work)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            return await task
+        return None
+
+    return asyncio.run(supervised())

@@ -1,0 +1,303 @@
+"""Composition root: the only file that names concrete transports and sinks, and puts the parts of one bed together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+from zoneinfo import ZoneInfo
+
+from acquisition.catalogue import Catalogue
+from acquisition.clock import NS, Clock, SystemClock, rfc3339
+from acquisition.config import Config, DeviceConfig
+from acquisition.errors import AcquisitionError
+from acquisition.forwarder import Forwarder
+from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth
+from acquisition.interfaces import Sink
+from acquisition.journal.journal import Journal
+from acquisition.live import LiveView
+from acquisition.model import Event, EventKind, GapCause
+from acquisition.notify import notify
+from acquisition.recording import TraceRecorder
+from acquisition.registry import build_driver
+from acquisition.replay import Handing
+from acquisition.session import LinkState, Session
+from acquisition.sink_config import AnySink, InfluxV1Config, InfluxV2Config, read_secret
+from acquisition.sinks.influxdb import InfluxV1Sink, InfluxV2Sink
+from acquisition.sinks.mqtt import MqttSink
+from acquisition.stamping import GAP_NS, Stamper
+from acquisition.supervisor import Supervisor
+from acquisition.transports.trace import TraceTransport
+from acquisition.transports.url import open_link
+
+logger = logging.getLogger(__name__)
+
+SELF = "daemon"
+HEARTBEAT_S = 1.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Daemon:
+    """One bed: its devices, its journal, its sinks.
+
+    Args:
+        config: Already validated.
+        profiles: Directories searched for device profiles before the shipped ones.
+        clock: Replaces the host's clocks in tests.
+    """
+
+    def __init__(self, config: Config, *, profiles: tuple[Path, ...] = (), clock: Clock | None = None) -> None:
+        self.config = config
+        self.live = LiveView(Catalogue.shipped())
+        self.sessions: list[Session] = []
+        self.forwarders: list[Forwarder] = []
+        self.latest: Health | None = None
+        self._profiles = profiles
+        self._given_clock = clock
+        self._supervisor = Supervisor()
+        self._closing = contextlib.ExitStack()
+        self._steps = 0
+        self._growth: tuple[int, int] | None = None
+
+    async def run(self) -> None:
+        """Runs until cancelled, then stops the devices, flushes and closes.
+
+        Raises:
+            JournalError: the journal cannot be opened.
+        """
+        interval = self.config.journal.commit_interval_ms / 1000
+        async with Journal(self.config.journal.directory, commit_interval_s=interval) as journal:
+            clock = self._given_clock or SystemClock(not_before_ns=journal.newest_ns)
+            self._started_ns = clock.now().utc_ns
+            self._begin(journal, clock)
+            for device in self.config.device:
+                self._add_device(device, journal, clock)
+            for sink in self.config.sink:
+                self._add_sink(sink, journal, clock)
+            heartbeat = asyncio.create_task(self._heartbeat(journal, clock), name="heartbeat")
+            try:
+                await self._supervisor.run()
+                # Every link was a trace and is over: the sinks still have work, and a person may look.
+                await asyncio.Event().wait()
+            finally:
+                notify("STOPPING=1")
+                heartbeat.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await heartbeat
+                self._closing.close()
+                journal.end_run(clock.now().utc_ns)
+                self._write_status(journal, clock)
+                logger.info("stopped")
+
+    def _begin(self, journal: Journal, clock: Clock) -> None:
+        now = clock.now()
+        boot_id = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else ""
+        run = {"start_ns": now.utc_ns, "boot_id": boot_id, "pid": os.getpid(), "version": version("ecmo-daq")}
+        previous = journal.begin_run(run)
+        self._cause, self._evidence = GapCause.DAEMON_DOWN, "the service was not running"
+        text = "started for the first time with this journal"
+        if previous is not None:
+            clean = previous.get("end_ns") is not None
+            rebooted = previous.get("boot_id") != boot_id
+            if rebooted:
+                self._cause, self._evidence = GapCause.HOST_REBOOT, "the host was restarted"
+            elif not clean:
+                self._evidence = "the service ended without stopping and was started again"
+            ending = "was stopped" if clean else "did not end cleanly"
+            text = f"started; the run of {rfc3339(previous['start_ns'])} {ending}" + (", host rebooted" * rebooted)
+        detail = {**run, "previous": previous, "damaged": journal.damaged}
+        journal.append([Event(device=SELF, time_ns=now.utc_ns, event=EventKind.DAEMON, text=text, detail=detail)])
+        self._last_seen = journal.last_seen()
+        logger.info("%s", text)
+
+    def _add_device(self, device: DeviceConfig, journal: Journal, clock: Clock) -> None:
+        catalogue = Catalogue.shipped()
+        driver = build_driver(device.driver, device.profile, device.options, catalogue, self._profiles)
+        driver.remember(journal.keys(device.id))
+        transport = open_link(device.link, defaults=driver.link_defaults)
+        if isinstance(transport, TraceTransport):
+            clock = transport.clock  # a trace carries its own time
+        zone = ZoneInfo(device.timezone or self.config.site.timezone)
+        gap_after = GAP_NS if device.gap_after_s is None else round(device.gap_after_s * NS)
+        stamper = Stamper(device.id, catalogue, zone=zone, gap_after_ns=gap_after)
+        if device.id in self._last_seen and not isinstance(transport, TraceTransport):
+            stamper.resume(self._last_seen[device.id], self._cause, self._evidence)
+        recorder = None
+        if device.record is not None:
+            recorder = TraceRecorder(device.record, link=device.link, driver=device.driver, clock=clock)
+            self._closing.callback(recorder.close)
+        session = Session(device.id, driver, transport, clock, journal, stamper, recorder=recorder, listener=self.live)
+        self.sessions.append(session)
+        self._supervisor.add(device.id, session.run)
+
+    def _add_sink(self, sink_config: AnySink, journal: Journal, clock: Clock) -> None:
+        sink = make_sink(sink_config, self.config)
+        forwarder = Forwarder(sink_config.id, sink, journal, clock, batch_points=sink_config.batch_points, rng=Random())
+
+        async def run() -> None:
+            async with sink:
+                await forwarder.run()
+
+        self.forwarders.append(forwarder)
+        self._supervisor.add(sink_config.id, run)
+
+    async def _heartbeat(self, journal: Journal, clock: Clock) -> None:
+        notify("READY=1")
+        while True:
+            self._check_clock(journal, clock)
+            self._write_status(journal, clock)
+            states = [session.status.state for session in self.sessions]
+            open_links = sum(state is LinkState.OPEN for state in states)
+            notify("WATCHDOG=1", f"STATUS={open_links} of {len(states)} devices connected")
+            await asyncio.sleep(HEARTBEAT_S)
+
+    def _check_clock(self, journal: Journal, clock: Clock) -> None:
+        step = clock.discipline() if isinstance(clock, SystemClock) else None
+        if step is None:
+            return
+        self._steps += 1
+        text = f"the system clock was set by {step.by_ns / NS:+.3f} s; " + (
+            "readings follow it" if step.followed else "readings keep their time line until it has caught up"
+        )
+        logger.warning("%s", text)
+        detail = {"by_ns": step.by_ns, "followed": step.followed}
+        event = Event(device=SELF, time_ns=step.instant.utc_ns, event=EventKind.CLOCK, text=text, detail=detail)
+        journal.append([event])
+        if step.followed:
+            for session in self.sessions:
+                session.stamper.clock_stepped(text)
+
+    def _write_status(self, journal: Journal, clock: Clock) -> None:
+        try:
+            self.latest = self.health(journal, clock)
+            self.latest.write(self.config.status_file)
+        except OSError as error:
+            logger.warning("status file %s: %s", self.config.status_file, error.strerror)
+
+    def health(self, journal: Journal, clock: Clock) -> Health:
+        """What `ecmo-daq status` shows, as of now."""
+        now = clock.now()
+        return Health(
+            version=version("ecmo-daq"),
+            site=self.config.site.site,
+            bed=self.config.site.bed,
+            pid=os.getpid(),
+            started_ns=self._started_ns,
+            time_ns=now.utc_ns,
+            devices=tuple(self._device_healths(clock)),
+            sinks=tuple(self._sink_healths(journal)),
+            journal=self._journal_health(journal, now.utc_ns),
+            clock=ClockHealth(ahead_ns=clock.ahead_ns if isinstance(clock, SystemClock) else 0, steps=self._steps),
+            restarts={s.name: s.restarts for s in self._supervisor.services if s.restarts},
+        )
+
+    def _device_healths(self, clock: Clock) -> Iterator[DeviceHealth]:
+        for session, device in zip(self.sessions, self.config.device, strict=True):
+            status, driver, stamper = session.status, session.driver, session.stamper
+            silent = stamper.silent_since(clock.now(), driver.period_ns)
+            never = status.state is LinkState.OPEN and status.last_reading_ns is None and status.opened > 0
+            quiet = status.state is LinkState.OPEN and (silent is not None or never)
+            yield DeviceHealth(
+                id=session.device,
+                driver=device.driver,
+                link=device.link,
+                state="silent" if quiet else status.state.value,
+                error=status.error,
+                identity=dict(driver.identity),
+                last_reading_ns=status.last_reading_ns,
+                silent_since_ns=silent,
+                values=dict(status.values),
+                counters=dict(driver.counters),
+                flags=dict(stamper.validator.reasons),
+                gaps=stamper.gaps,
+                lost=status.lost,
+            )
+
+    def _sink_healths(self, journal: Journal) -> Iterator[SinkHealth]:
+        for forwarder in self.forwarders:
+            status = forwarder.status
+            yield SinkHealth(
+                id=forwarder.name,
+                state=status.state.value,
+                delivered=status.delivered,
+                backlog=journal.backlog(forwarder.name),
+                quarantined=status.quarantined,
+                last_error=status.last_error,
+                last_success_ns=status.last_success_ns,
+            )
+
+    def _journal_health(self, journal: Journal, now_ns: int) -> JournalHealth:
+        directory = self.config.journal.directory
+        size = sum(path.stat().st_size for path in directory.glob("*.journal*"))
+        free = shutil.disk_usage(directory).free
+        if self._growth is None:
+            self._growth = (now_ns, size)
+        since, before = self._growth
+        grown, seconds = size - before, (now_ns - since) / NS
+        hours = free / (grown / seconds) / 3600 if grown > 0 and seconds >= 60 else None
+        return JournalHealth(
+            directory=str(directory),
+            size_bytes=size,
+            free_bytes=free,
+            hours_left=hours,
+            damaged=tuple(journal.damaged),
+        )
+
+
+def make_sink(sink: AnySink, config: Config) -> Sink:
+    """The sink that a `[[sink]]` table asks for.
+
+    Raises:
+        ConfigError: its secret is not where the table says.
+    """
+    secret = read_secret(sink)
+    plain = None if secret is None else secret.get_secret_value()
+    site, bed = config.site.site, config.site.bed
+    if isinstance(sink, InfluxV2Config):
+        return InfluxV2Sink(
+            url=sink.url, token=plain, org=sink.org, bucket=sink.bucket,
+            timeout_s=sink.timeout_s, verify_tls=sink.verify_tls, site=site, bed=bed,
+        )  # fmt: skip
+    if isinstance(sink, InfluxV1Config):
+        return InfluxV1Sink(
+            url=sink.url, database=sink.database, username=sink.username, password=plain,
+            retention_policy=sink.retention_policy, timeout_s=sink.timeout_s, verify_tls=sink.verify_tls, site=site, bed=bed,
+        )  # fmt: skip
+    return MqttSink(
+        host=sink.host, port=sink.port, prefix=sink.prefix, username=sink.username, password=plain, tls=sink.tls,
+        ca_file=sink.ca_file, timeout_s=sink.timeout_s, verify_tls=sink.verify_tls, site=site, bed=bed,
+    )  # fmt: skip
+
+
+async def listen_to(device: DeviceConfig, seconds: float, profiles: tuple[Path, ...]) -> str:
+    """Opens a device's link for a moment and tells what came, for `check --devices`; nothing is stored."""
+    catalogue = Catalogue.shipped()
+    driver = build_driver(device.driver, device.profile, device.options, catalogue, profiles)
+    clock = SystemClock()
+    live = LiveView(catalogue)
+    transport = open_link(device.link, defaults=driver.link_defaults)
+    session = Session(
+        device.id,
+        driver,
+        transport,
+        clock,
+        Handing(lambda _: None, acknowledges=False),
+        Stamper(device.id, catalogue),
+        listener=live,
+    )
+    with contextlib.suppress(TimeoutError, AcquisitionError):
+        async with asyncio.timeout(seconds):
+            await session.run()
+    channels = {value.channel for value in live.values()} | {channel for _, channel in live.waves()}
+    if channels:
+        return f"ok: {', '.join(sorted(channels))}"
+    if session.status.error:
+        return f"FAILED: {session.status.error}"
+    bad, count = driver.counters["frames_bad"], driver.counters["bytes"]
+    return f"FAILED: the link opens, but in {seconds:g} s nothing usable came ({count} bytes, {bad} bad frames)"
