@@ -86,7 +86,8 @@ class MqttSink:
         if client is not None:
             try:
                 # The last will is for those who cannot say it themselves.
-                await client.publish(f"{self._root}/status", "offline", qos=1, retain=True, timeout=GOODBYE_S)
+                patience_s = min(GOODBYE_S, self._timeout_s)
+                await client.publish(f"{self._root}/status", "offline", qos=1, retain=True, timeout=patience_s)
             except aiomqtt.MqttError:
                 pass
             finally:
