@@ -1,10 +1,15 @@
-"""Where a TOML file says something: table path and key to line number, which tomllib does not keep."""
+"""TOML files that know on which line they say what, which tomllib does not keep."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from acquisition.errors import ConfigError
 
 Place = tuple[str | int, ...]
 """Keys and array indexes from the top: `("device", 0, "driver")`."""
@@ -15,6 +20,7 @@ _HEADER = re.compile(rf"(\[\[?)[ \t]*({_DOTTED})[ \t]*\]\]?")
 _ASSIGNMENT = re.compile(rf"({_DOTTED})[ \t]*=")
 _BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)+")
 _PART = re.compile(_KEY)
+_TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _VALUE_TOKEN = re.compile(
     r'"""(?:\\.|[^\\])*?"{3,5}'
     r"|'''.*?'{3,5}"
@@ -34,7 +40,9 @@ class Places:
     """
 
     def __init__(self, text: str) -> None:
-        self._lines = dict(_scan(text))
+        self._lines: dict[Place, int] = {}
+        for place, line in _scan(text):
+            self._lines.setdefault(place, line)
 
     def __contains__(self, place: object) -> bool:
         return place in self._lines
@@ -44,6 +52,49 @@ class Places:
         while place and place not in self._lines:
             place = place[:-1]
         return self._lines.get(place, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A TOML file as read."""
+
+    path: Path
+    data: dict[str, Any]
+    places: Places
+
+    def where(self, place: Place) -> str:
+        """The line of a place and what it is: `file:line: [table] key`, without a colon at the end.
+
+        A table of an array is called by its id, where it has one, or else by its number.
+        """
+        label, key = "", place
+        if len(place) > 1 and isinstance(place[1], int):
+            table = self.data[str(place[0])][place[1]]
+            number = place[1] + 1
+            label, key = f'[{place[0]} "{table.get("id", number) if isinstance(table, dict) else number}"]', place[2:]
+        elif len(place) > 1:
+            label, key = f"[{place[0]}]", place[1:]
+        words = [label, ".".join(map(str, key))]
+        return f"{self.path}:{self.places.line(place)}: {' '.join(word for word in words if word)}"
+
+
+def read_document(path: Path) -> Document:
+    """Reads a TOML file.
+
+    Raises:
+        ConfigError: it cannot be read, or is not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return Document(path, tomllib.loads(text), Places(text))
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: is not UTF-8 text"]) from error
+    except tomllib.TOMLDecodeError as error:
+        found = _TOML_PLACE.search(str(error))
+        line = (found and found[1]) or text.count("\n") + 1
+        raise ConfigError([f"{path}:{line}: not TOML: {_TOML_PLACE.sub('', str(error))}"]) from error
 
 
 def _scan(text: str) -> Iterator[tuple[Place, int]]:

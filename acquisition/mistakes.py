@@ -63,6 +63,12 @@ def _mistake(details: ErrorDetails, model: type[BaseModel]) -> Mistake:
         return Mistake(place, f"unknown key{nearest(str(place[-1]), known)}")
     if kind == "missing":
         return Mistake(place, "this key is missing")
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return Mistake(place, "this must be a table")
+    if kind == "tuple_type":
+        return Mistake(place, f"this must be an array (one [[{place[-1]}]] for each)")
+    if kind == "string_pattern_mismatch":
+        return Mistake(place, f"{details['input']!r} does not have the form {context['pattern']}")
     if kind == "union_tag_not_found":
         return Mistake((*place, _bare(context)), f"this key is missing (one of: {', '.join(tags)})")
     if kind == "union_tag_invalid":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from acquisition.catalogue import Catalogue, shipped_config
-from acquisition.config_places import Places
-from acquisition.driver import Driver
+from acquisition.config_places import read_document
+from acquisition.driver import Driver, Profile
 from acquisition.errors import ConfigError, UnitError
 from acquisition.mistakes import Mistake, mistakes_in, nearest
 
@@ -85,7 +84,7 @@ def load_profile(name_or_path: str, search: Sequence[Path]) -> dict[str, Any]:
     Raises:
         ConfigError: there is none, or it cannot be read.
     """
-    return _read(find_profile(name_or_path, search))
+    return read_document(find_profile(name_or_path, search)).data
 
 
 def build_driver(
@@ -121,7 +120,7 @@ def build_driver(
                 have = ", ".join(available_profiles(search))
                 raise ConfigError([f"this key is missing: driver {name!r} needs a profile (have: {have})"])
             path = find_profile(profile, search)
-            _check_profile(found, path)
+            _check_profile(found.ProfileType, path)
     except ConfigError as error:
         mistakes += [Mistake(("profile",), text) for text in error.problems]
     if mistakes:
@@ -133,13 +132,6 @@ def _directories(search: Sequence[Path]) -> list[Path]:
     return [*search, shipped_config() / "devices"]
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError([f"{path}: {error}"]) from error
-
-
 def _option_mistakes(found: type[Driver], options: Mapping[str, Any]) -> Iterator[Mistake]:
     try:
         found.Options.model_validate(options)
@@ -148,22 +140,19 @@ def _option_mistakes(found: type[Driver], options: Mapping[str, Any]) -> Iterato
             yield Mistake(("options", *place), text)
 
 
-def _check_profile(found: type[Driver], path: Path) -> None:
-    content = _read(path)
-    if found.ProfileType is None:
-        return
+def _check_profile(model: type[Profile], path: Path) -> None:
+    document = read_document(path)
     try:
-        found.ProfileType.model_validate(content)
+        model.model_validate(document.data)
     except ValidationError as error:
-        places = Places(path.read_text(encoding="utf-8"))
-        mistakes = mistakes_in(error, found.ProfileType)
-        raise ConfigError([f"{path}:{places.line(mistake.place)}: {mistake}" for mistake in mistakes]) from error
+        mistakes = mistakes_in(error, model)
+        raise ConfigError([f"{document.where(place)}: {text}" for place, text in mistakes]) from error
 
 
 def _construct(found: type[Driver], options: Mapping[str, Any], catalogue: Catalogue, path: Path | None) -> Driver:
     """Builds the driver; what only the whole can tell, such as a unit that does not fit its channel, is told here."""
     try:
-        return found.build(options, catalogue, None if path is None else _read(path))
+        return found.build(options, catalogue, None if path is None else read_document(path).data)
     except ConfigError as error:
         _blame(path, error.problems, error)
     except (UnitError, ValidationError) as error:

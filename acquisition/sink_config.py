@@ -37,28 +37,30 @@ class _SinkTable(Table):
     """What every sink has.
 
     Attributes:
-        secret_stem: How the keys begin that say where the secret is, token or password.
+        key_stem: How the keys begin that say where the secret is, token or password.
         batch_points: Values or samples sent at once, at most.
         timeout_s: Patience with one batch.
         verify_tls: Off only for a server whose certificate nobody can verify.
+        ca_file: PEM certificates of the site's own authority, in place of those the system trusts.
     """
 
-    secret_stem: ClassVar[str]
+    key_stem: ClassVar[str]
 
     id: Id
     batch_points: int = Field(default=5000, ge=1, le=100_000)
     timeout_s: float = Field(default=10.0, gt=0, le=300)
     verify_tls: bool = True
+    ca_file: Path | None = None
 
     @property
     def secret_source(self) -> tuple[str, str] | None:
         """The way to the secret, one of SECRET_WAYS, and its name there; None if the server asks for none."""
-        ways = ((way, getattr(self, f"{self.secret_stem}_{way}")) for way in SECRET_WAYS)
+        ways = ((way, getattr(self, f"{self.key_stem}_{way}")) for way in SECRET_WAYS)
         return next(((way, str(name)) for way, name in ways if name is not None), None)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        keys = [f"{self.secret_stem}_{way}" for way in SECRET_WAYS]
+        keys = [f"{self.key_stem}_{way}" for way in SECRET_WAYS]
         given = [key for key in keys if getattr(self, key) is not None]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other")
@@ -66,7 +68,7 @@ class _SinkTable(Table):
 
 
 class _PasswordTable(_SinkTable):
-    secret_stem: ClassVar[str] = "password"
+    key_stem: ClassVar[str] = "password"
 
     username: str | None = None
     password_credential: str | None = None
@@ -83,7 +85,7 @@ class _PasswordTable(_SinkTable):
 class InfluxV2Config(_SinkTable):
     """`type = "influxdb_v2"`: `/api/v2/write` of InfluxDB 1.8, 2, 3 and VictoriaMetrics."""
 
-    secret_stem: ClassVar[str] = "token"
+    key_stem: ClassVar[str] = "token"
 
     type: Literal["influxdb_v2"]
     url: ServerUrl
@@ -108,7 +110,6 @@ class MqttConfig(_PasswordTable):
 
     Attributes:
         prefix: First level or levels of every topic.
-        ca_file: Certificate authority of the broker, if the system does not know it.
     """
 
     type: Literal["mqtt"]
@@ -116,7 +117,6 @@ class MqttConfig(_PasswordTable):
     port: int = Field(default=1883, ge=1, le=65535)
     prefix: str = Field(default="ecmo", pattern=r"^[^/#+\s]+(/[^/#+\s]+)*$")
     tls: bool = False
-    ca_file: Path | None = None
 
 
 AnySink = InfluxV2Config | InfluxV1Config | MqttConfig
@@ -132,7 +132,7 @@ def read_secret(sink: AnySink) -> SecretStr | None:
     if sink.secret_source is None:
         return None
     way, name = sink.secret_source
-    key = f"{sink.secret_stem}_{way}"
+    key = f"{sink.key_stem}_{way}"
     if way == "env":
         if not os.environ.get(name):
             raise ConfigError([f"{key}: environment variable {name} is not set"])

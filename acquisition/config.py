@@ -1,0 +1,303 @@
+"""The configuration of one bed: what may stand in the TOML file, and every mistake in it at once.
+
+Attribute names are those of the file, so `[[device]]` is `config.device`. An environment variable such as
+`ECMO_DAQ__SITE__BED` overrides a key of a table; devices and sinks stand in the file alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast
+from urllib.parse import unquote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from acquisition.catalogue import Catalogue
+from acquisition.config_places import Document, read_document
+from acquisition.errors import ConfigError
+from acquisition.mistakes import Mistake, mistakes_in, nearest, secret_mistakes
+from acquisition.registry import DriverConfigError, build_driver
+from acquisition.sink_config import AnySink, Id, SinkConfig, Table, read_secret
+from acquisition.transports.url import check_link
+
+ENV_PREFIX = "ECMO_DAQ__"
+RESERVED_DEVICE = "daemon"
+"""The device that events of the daemon itself belong to (model.Event)."""
+LISTENING = {"tcp-listen": "TCP port", "udp": "UDP port"}
+EVERY_ADDRESS = frozenset({"", "0.0.0.0", "[::]"})  # noqa: S104 - compared with, not bound to
+_SINK: TypeAdapter[AnySink] = TypeAdapter(SinkConfig)
+_T = TypeVar("_T")
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        close = nearest(name, available_timezones()).partition(" (have")[0]
+        raise ValueError(f"unknown timezone {name!r}{close} (an IANA name such as 'Europe/Berlin')") from None
+    return name
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""Goes into tags, topics and file names, so it has no space, slash or wildcard."""
+Timezone = Annotated[str, AfterValidator(_timezone)]
+
+
+class SiteConfig(Table):
+    """`[site]`: where this daemon stands.
+
+    Attributes:
+        timezone: IANA name; the zone of device times that carry no offset.
+    """
+
+    site: Name
+    bed: Name
+    timezone: Timezone
+
+
+class JournalConfig(Table):
+    """`[journal]`: the durable store.
+
+    Attributes:
+        commit_interval_ms: How much at most is lost at a power cut.
+        quota_gb: Disk the journal may use, in 10^9 bytes; without it, what the disk has.
+    """
+
+    directory: Path
+    commit_interval_ms: int = Field(default=200, ge=20, le=5000)
+    quota_gb: float | None = Field(default=None, gt=0)
+
+
+class DeviceConfig(Table):
+    """`[[device]]`: one device.
+
+    Attributes:
+        driver: Name of a module in `drivers/`.
+        profile: Name of a profile, or a path that ends in `.toml`.
+        link: URL of the transport.
+        timezone: Zone of the device's own clock, if it is not the site's.
+        gap_after_s: Silence that counts as a gap; without it the driver's expected period decides.
+        record: Trace file that keeps the raw bytes.
+        options: What the driver takes.
+    """
+
+    id: Id
+    driver: str
+    profile: str | None = None
+    link: str
+    timezone: Timezone | None = None
+    gap_after_s: float | None = Field(default=None, gt=0)
+    record: Path | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("id")
+    @classmethod
+    def _not_reserved(cls, value: str) -> str:
+        if value == RESERVED_DEVICE:
+            raise ValueError(f"{value!r} is the daemon's own name; choose another id")
+        return value
+
+
+class StatusConfig(Table):
+    """`[status]`: the file that `ecmo-daq status` reads; without it, `status.json` in the journal's directory."""
+
+    file: Path | None = None
+
+
+class LogConfig(Table):
+    """`[log]`: auto means for people on a terminal and JSON elsewhere."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class _TablesFromEnvironment(EnvSettingsSource):
+    """Environment variables, but for the arrays of tables: half a device cannot be merged with half a device."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if name not in ("device", "sink")}
+
+
+class Config(BaseSettings):
+    """The whole file."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__")
+
+    site: SiteConfig
+    journal: JournalConfig
+    device: tuple[DeviceConfig, ...]
+    sink: tuple[SinkConfig, ...] = ()
+    status: StatusConfig = StatusConfig()
+    log: LogConfig = LogConfig()
+
+    @field_validator("device")
+    @classmethod
+    def _not_empty(cls, value: tuple[DeviceConfig, ...]) -> tuple[DeviceConfig, ...]:
+        if not value:
+            raise ValueError("there must be at least one")
+        return value
+
+    @property
+    def status_file(self) -> Path:
+        """Where the daemon writes its status."""
+        return self.status.file or self.journal.directory / "status.json"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file."""
+        return _TablesFromEnvironment(settings_cls), init_settings
+
+
+def profile_search(path: Path) -> tuple[Path, ...]:
+    """Where the profiles of the configuration at `path` are looked for before the shipped ones."""
+    return (path.parent / "devices",)
+
+
+def load_config(path: Path, *, for_sinks: bool = True) -> Config:
+    """Reads a configuration; relative paths in it count from its own directory.
+
+    Args:
+        path: The TOML file.
+        for_sinks: Whether the sinks will be used, so that their secrets must be readable; who only wants to know where
+            the journal is need not be allowed to read them.
+
+    Raises:
+        ConfigError: with every mistake, each as `file:line: [table] key: what (hint)`.
+    """
+    document = read_document(path)
+    data = document.data
+    secrets = list(secret_mistakes(data))
+    shown = {mistake.place for mistake in secrets}
+    config, mistakes = _validated(data)
+    mistakes = secrets + [mistake for mistake in mistakes if mistake.place not in shown]
+    mistakes += _device_mistakes(_tables(data, "device"), profile_search(path))
+    mistakes += _clashes(data)
+    if for_sinks:
+        mistakes += _sink_mistakes(_tables(data, "sink"), path.parent)
+    if config is None or mistakes:
+        raise ConfigError(_located(document, mistakes))
+    return _anchored(config, path.parent)
+
+
+def _validated(data: Mapping[str, Any]) -> tuple[Config | None, list[Mistake]]:
+    try:
+        return Config(**data), []
+    except ValidationError as error:
+        return None, mistakes_in(error, Config)
+    except SettingsError as error:
+        return None, [Mistake((), str(error))]
+
+
+def _tables(data: Mapping[str, Any], name: str) -> list[tuple[int, dict[str, Any]]]:
+    tables = data.get(name)
+    return [(n, each) for n, each in enumerate(tables) if isinstance(each, dict)] if isinstance(tables, list) else []
+
+
+def _device_mistakes(devices: list[tuple[int, dict[str, Any]]], search: tuple[Path, ...]) -> Iterator[Mistake]:
+    for number, device in devices:
+        place, defaults = ("device", number), ""
+        driver, profile, options = device.get("driver"), device.get("profile"), device.get("options", {})
+        if isinstance(driver, str) and isinstance(profile, str | None) and isinstance(options, dict):
+            try:
+                defaults = build_driver(driver, profile, options, Catalogue.shipped(), search).link_defaults
+            except DriverConfigError as error:
+                yield from (Mistake((*place, *within), text) for within, text in error.mistakes)
+        if isinstance(link := device.get("link"), str):
+            yield from (Mistake((*place, "link"), text) for text in check_link(link, defaults=defaults))
+
+
+def _clashes(data: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Ids given twice, and devices that would take the same port from each other."""
+    for name in ("device", "sink"):
+        ids: dict[str, int] = {}
+        for number, table in _tables(data, name):
+            first = ids.setdefault(str(table.get("id", f"#{number}")), number)
+            if first != number:
+                yield Mistake((name, number, "id"), f"{table['id']!r} is already the id of {name} {first + 1}")
+    taken: list[tuple[int, _Claim]] = []
+    for number, device in _tables(data, "device"):
+        claim = _claim(str(device.get("link", "")))
+        if claim is None:
+            continue
+        for earlier in (other for other, held in taken if claim.excludes(held)):
+            yield Mistake(("device", number, "link"), f"{claim} is already taken by device {earlier + 1}")
+        taken.append((number, claim))
+
+
+class _Claim(NamedTuple):
+    """What one device takes from all others: a serial port, or a port that is listened on."""
+
+    kind: str
+    name: str
+    host: str = ""
+
+    def excludes(self, other: _Claim) -> bool:
+        """Whether both cannot be had; an address that means all of this computer's meets every other."""
+        one_host = self.host == other.host or not {self.host, other.host}.isdisjoint(EVERY_ADDRESS)
+        return self[:2] == other[:2] and one_host
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def _claim(link: str) -> _Claim | None:
+    scheme, _, location = link.partition("?")[0].partition("://")
+    if scheme == "serial":
+        return _Claim("port", os.path.realpath(unquote(location)))
+    if scheme in LISTENING:
+        host, _, port = location.rpartition(":")
+        return _Claim(LISTENING[scheme], port, host)
+    return None
+
+
+def _sink_mistakes(sinks: list[tuple[int, dict[str, Any]]], base: Path) -> Iterator[Mistake]:
+    for number, table in sinks:
+        try:
+            read_secret(_anchored(_SINK.validate_python(table), base))
+        except ValidationError:
+            continue  # told by the model
+        except ConfigError as error:
+            for problem in error.problems:
+                key, _, text = problem.partition(": ")
+                yield Mistake(("sink", number, key), text)
+
+
+def _located(document: Document, mistakes: list[Mistake]) -> list[str]:
+    lines = []
+    for place, text in mistakes:
+        variable = ENV_PREFIX + "__".join(map(str, place)).upper()
+        if variable in os.environ:
+            lines.append((0, f"environment {variable}: {text}"))
+        else:
+            lines.append((document.places.line(place), f"{document.where(place)}: {text}"))
+    return [sentence for _, sentence in sorted(lines, key=lambda each: each[0])]
+
+
+def _anchored(value: _T, base: Path) -> _T:
+    """The same with every relative path counted from `base`."""
+    anchored: Any = value
+    if isinstance(value, BaseModel):
+        fields = {name: _anchored(getattr(value, name), base) for name in type(value).model_fields}
+        anchored = value.model_copy(update=fields)
+    elif isinstance(value, tuple):
+        anchored = tuple(_anchored(each, base) for each in value)
+    elif isinstance(value, Path):
+        anchored = base / value
+    return cast(_T, anchored)
