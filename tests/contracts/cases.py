@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "drivers"
 AHEAD_NS = 250_000_000
 """A deadline this close before a recorded piece is the one that the piece's own time stands for."""
 MAX_TURNS = 10_000
+ANSWER_NS = 10_000_000
 
 
 def driver_class(name: str) -> type[Driver]:
@@ -84,6 +85,23 @@ class Case:
                 driver.tick(driver.deadline)
         return bool(driver.take_frames())
 
+    @cached_property
+    def answers(self) -> dict[bytes, list[bytes]]:
+        """What the device answered to each question it was asked more than once.
+
+        A question that numbers itself is never asked twice, and its recorded answer fits no other time.
+        """
+        found: dict[bytes, list[bytes]] = {}
+        question = b""
+        for piece in self.pieces:
+            if piece.direction == ">":
+                question = piece.data or question
+                found.setdefault(question, [])
+            elif question:
+                found[question].append(piece.data)
+        asked = Counter(piece.data for piece in self.pieces if piece.direction == ">")
+        return found if max(asked.values(), default=0) > 1 else {}
+
     def build(self) -> Driver:
         """A fresh driver."""
         profile = self.settings.get("profile")
@@ -145,6 +163,21 @@ class Bench:
             self.driver.tick(deadline)
             self._collect()
         raise AssertionError(f"{MAX_TURNS} deadlines before {limit}: the session would never sleep")
+
+    def converse(self, answers: Mapping[bytes, Sequence[bytes]], first: bytes, turns: int) -> None:
+        """Answers each question as the recorded device did, again and again, only the first time with `first`."""
+        now, answered = 0, 0
+        for _ in range(turns):
+            while answered < len(self.outcome.frames):
+                question = self.outcome.frames[answered]
+                known = answers.get(question) or [b""]
+                now += ANSWER_NS
+                self.feed(known[answered % len(known)] if answered else first, now)
+                answered += 1
+            if self.driver.deadline is not None:
+                now = max(now, self.driver.deadline)
+                self.driver.tick(now)
+                self._collect()
 
     def feed(self, data: bytes, now: int) -> None:
         """Bytes have come; a driver that gives up is started again, as after a reconnect."""
