@@ -43,6 +43,11 @@ class Batch(Protocol):
         """Sequence number of the last one."""
         ...
 
+    @property
+    def damaged(self) -> Sequence[str]:
+        """Reports of what lies between and can no longer be read."""
+        ...
+
 
 class Journal(Protocol):
     """What a forwarder needs of the journal."""
@@ -157,6 +162,8 @@ class Forwarder:
                     self._status = replace(self._status, state=ForwarderState.IDLE)
                     await self._journal.wait_for_new(cursor)
                     continue
+                for report in batch.damaged:
+                    logger.error("sink %s will not get what the journal lost: %s", self.name, report)
                 await self._carry(tuple(batch.observations))
                 cursor = batch.last_seq
                 self._journal.commit_cursor(self.name, cursor)

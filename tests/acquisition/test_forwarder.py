@@ -30,6 +30,7 @@ NS = 1_000_000_000
 class MemoryBatch:
     observations: tuple[Observation, ...]
     last_seq: int
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass
@@ -44,7 +45,8 @@ class MemoryJournal:
 
     async def read(self, after_seq: int, max_points: int) -> MemoryBatch:
         rows = self.rows[after_seq : after_seq + max_points]
-        return MemoryBatch(tuple(one for row in rows for one in row), after_seq + len(rows))
+        damaged = tuple(f"block {after_seq + at + 1}" for at, row in enumerate(rows) if not row)
+        return MemoryBatch(tuple(one for row in rows for one in row), after_seq + len(rows), damaged)
 
     async def wait_for_new(self, after_seq: int) -> None:
         while len(self.rows) <= after_seq:
@@ -224,11 +226,13 @@ async def test_a_cancelled_delivery_is_repeated_by_the_next_run() -> None:
     assert (rig.sink.entered, rig.sink.left) == (2, 2)
 
 
-async def test_blocks_lost_to_damage_are_passed_over() -> None:
+async def test_blocks_lost_to_damage_are_passed_over_and_reported(caplog: pytest.LogCaptureFixture) -> None:
     rig = Bench(MemoryJournal([(), (numerics(1),), ()]), JudgingSink(), batch_points=1)
     await rig.drain()
     assert rig.sink.taken == [numerics(1)]
     assert rig.journal.committed == 3
+    reports = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert reports == [f"sink central will not get what the journal lost: block {lost}" for lost in (1, 3)]
 
 
 async def test_an_unexpected_error_reaches_the_supervisor_and_the_sink_is_closed() -> None:
