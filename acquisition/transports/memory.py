@@ -18,7 +18,8 @@ class MemoryTransport:
     has taken what was sent before; both open again when they like.
 
     Attributes:
-        piece_bytes: What is sent arrives in pieces of this many bytes; None leaves it whole.
+        piece_bytes: What is sent arrives in pieces of at most this many bytes; None leaves it whole, unless it is
+            larger than what may wait.
     """
 
     def __init__(self, name: str, here: _Side, there: _Side) -> None:
@@ -67,7 +68,7 @@ class MemoryTransport:
             TransportError: the wire was cut, the other end has closed, or this one is not open.
         """
         there = self._there
-        step = self.piece_bytes or len(data) or 1
+        step = self.piece_bytes or BUFFER_BYTES
         for start in range(0, len(data), step):
             while there.mailbox.size >= BUFFER_BYTES and there.mailbox.loss is None:
                 there.moved.clear()

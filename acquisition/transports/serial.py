@@ -39,6 +39,8 @@ _HINTS = {
     errno.EAGAIN: _BUSY,
     errno.ENOTTY: "that is not a serial port",
 }
+_CLOSED = (OSError, termios.error, TypeError)
+"""What pyserial raises of a port that has gone, or that its library has closed or is closing."""
 
 
 class SerialTransport(StreamTransport):
@@ -82,7 +84,9 @@ class SerialTransport(StreamTransport):
             raise _cannot_open(self.name, error) from None
         connection = Connection(self.name)
         self._port.write = partial(_write, self._port.fileno(), connection)
-        await connection_for_serial(loop, lambda: connection, self._port)
+        transport, _ = await connection_for_serial(loop, lambda: connection, self._port)
+        # The library says so only in the loop's next turn; a link left before that would stay open.
+        connection.connection_made(transport)
         self._watch = loop.call_later(WATCH_S, self._look, connection, node)
         return connection
 
@@ -114,14 +118,15 @@ class SerialTransport(StreamTransport):
             if connection.alive:
                 await _sent(port)
         finally:
-            with contextlib.suppress(OSError, termios.error):  # it may be closed already
+            with contextlib.suppress(*_CLOSED):
                 # Closing a port that cannot get rid of its output would block for 30 s (closing_wait, setserial(8)).
-                port.reset_output_buffer()
+                if port.out_waiting:
+                    port.reset_output_buffer()
                 fcntl.ioctl(port.fileno(), termios.TIOCNXCL)
 
 
 async def _sent(port: Any) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(*_CLOSED):
         for _ in range(FAREWELL_STEPS):
             if not port.out_waiting:
                 return

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from acquisition.errors import TransportError
 from acquisition.transports.mailbox import Mailbox
@@ -43,9 +43,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asks to be told of every byte that could not be handed to the system at once."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows the type for mypy
-        self._transport = transport
-        transport.set_write_buffer_limits(high=0)
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
         """Keeps the bytes and stops reading when there are too many."""

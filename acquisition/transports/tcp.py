@@ -7,6 +7,7 @@ import errno
 import socket
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 from acquisition.errors import TransportError
 from acquisition.transports.stream import Connection, StreamTransport
@@ -120,7 +121,7 @@ class TcpListenerTransport(StreamTransport):
         address = transport.get_extra_info("peername")
         latest = self._latest if self._latest is not None and self._latest.alive else None
         stranger = latest is not None and address is not None and address[0] != self._latest_host
-        if address is None or stranger or len(self._waiting) >= MAX_WAITING:
+        if self._server is None or address is None or stranger or len(self._waiting) >= MAX_WAITING:
             self.refused_peers += 1
             transport.abort()
             return
@@ -149,8 +150,7 @@ class _Arrival(asyncio.Protocol):
         self._admit = admit
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows the type for mypy
-        self._admit(transport)
+        self._admit(cast(asyncio.Transport, transport))
 
 
 def address_text(host: str, port: int) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from acquisition.errors import TransportError
 from acquisition.transports.mailbox import Mailbox
@@ -134,8 +134,7 @@ class _Socket(asyncio.DatagramProtocol):
         return int(self.transport.get_extra_info("socket").family)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)  # noqa: S101 - narrows the type for mypy
-        self.transport = transport
+        self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         self._arrived(data, addr)
