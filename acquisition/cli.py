@@ -66,7 +66,7 @@ def main() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        out.print(f"ecmo-daq {package_version('ecmo-daq')}\n{INTENDED_USE}", highlight=False)
+        out.print(f"ecmo-daq {package_version('ecmo-daq')}\n{INTENDED_USE}", highlight=False, soft_wrap=True)
         raise typer.Exit
 
 
@@ -170,7 +170,7 @@ def replay(
     summary = _until_stopped(
         replay_trace(trace, driver, profile, _pairs(option), factor, timezone, sys.stdout, as_json=as_json)
     )
-    err.print(summary, highlight=False, markup=False)
+    err.print(summary, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
