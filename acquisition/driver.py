@@ -147,7 +147,8 @@ class Driver(ABC):
         """The link is open: forgets half-received frames and begins the conversation."""
         self.buffer.clear()
         self._to_send.clear()
-        self._owed.clear()
+        # What is on its way to the journal is no longer owed a reply, but met again it is still a repetition.
+        self._owed = {key: [] for key in self._owed}
         self._deadline = None
         self.on_start(now)
 

@@ -10,8 +10,15 @@ MDC_UNITS = {"mmHg": "266016^MDC_DIM_MMHG^MDC", "bpm": "264864^MDC_DIM_BEAT_PER_
              "/s": "264608^MDC_DIM_PER_SEC^MDC", "1": "262656^MDC_DIM_DIMLESS^MDC"}  # fmt: skip
 
 
-def msh(control_id: str = "1", *, event: str = "ORU^R01^ORU_R01", time: str = "20260101080000+0000", acks: str = "NE|AL",
-        charset: str = "UNICODE UTF-8", encoding: str = "^~\\&") -> str:  # fmt: skip
+def msh(
+    control_id: str = "1",
+    *,
+    event: str = "ORU^R01^ORU_R01",
+    time: str = "20260101080000+0000",
+    acks: str = "NE|AL",
+    charset: str = "UNICODE UTF-8",
+    encoding: str = "^~\\&",
+) -> str:
     return (
         f"MSH|{encoding}|VSP^080019FFFE0B4020^EUI-64|GE Healthcare|||{time}||{event}|{control_id}|P|2.6|||{acks}"
         f"||{charset}|||PCD_DEC_001^IHE PCD^1.3.6.1.4.1.19376.1.6.1.1.1^ISO"
@@ -28,7 +35,8 @@ def nm(
     time: str = "",
     at: str = "1.13.1.1",
 ) -> str:
-    return f"OBX|1|NM|{code}|{at}|{value}|{MDC_UNITS.get(unit, unit)}||{flags}|||{status}|||{time}||||080019FFFE0B4020^B1X5_GE"
+    unit = MDC_UNITS.get(unit, unit)
+    return f"OBX|1|NM|{code}|{at}|{value}|{unit}||{flags}|||{status}|||{time}||||080019FFFE0B4020^B1X5_GE"
 
 
 def message(*segments: str) -> bytes:
@@ -102,8 +110,8 @@ MDIL = message(
 """Philips Data Export over HL7; the last row's term is private to the vendor."""
 
 NIHON_KOHDEN = message(
-    "MSH|^~\\&|NIHON KOHDEN|NIHON KOHDEN|CLIENT APP|CLIENT FACILITY|20260422000007||ORU^R01|20260422000007|P|2.4|||NE|AL"
-    "||ASCII||ASCII",
+    "MSH|^~\\&|NIHON KOHDEN|NIHON KOHDEN|CLIENT APP|CLIENT FACILITY|20260422000007||ORU^R01|20260422000007|P|2.4"
+    "|||NE|AL||ASCII||ASCII",
     PID,
     "PV1||I|^^BED-001^10.0.100.98:1",
     "ORC|RE",
