@@ -7,13 +7,12 @@ Attribute names are those of the file, so `[[device]]` is `config.device`. An en
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast
-from urllib.parse import unquote
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -22,21 +21,15 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from acquisition.catalogue import Catalogue
+from acquisition.config_check import clashes, device_mistakes, secret_mistakes
 from acquisition.config_places import Document, read_document
 from acquisition.errors import ConfigError
-from acquisition.mistakes import Mistake, mistakes_in, nearest, secret_mistakes
-from acquisition.registry import DriverConfigError, build_driver
-from acquisition.sink_config import AnySink, Id, SinkConfig, Table, read_secret
-from acquisition.transports.url import check_link
+from acquisition.mistakes import Mistake, bare_secrets, mistakes_in, nearest
+from acquisition.sink_config import Id, SinkConfig, Table, anchored
 
 ENV_PREFIX = "ECMO_DAQ__"
 RESERVED_DEVICE = "daemon"
 """The device that events of the daemon itself belong to (model.Event)."""
-LISTENING = {"tcp-listen": "TCP port", "udp": "UDP port"}
-EVERY_ADDRESS = frozenset({"", "0.0.0.0", "[::]"})  # noqa: S104 - compared with, not bound to
-_SINK: TypeAdapter[AnySink] = TypeAdapter(SinkConfig)
-_T = TypeVar("_T")
 
 
 def _timezone(name: str) -> str:
@@ -183,17 +176,17 @@ def load_config(path: Path, *, for_sinks: bool = True) -> Config:
     """
     document = read_document(path)
     data = document.data
-    secrets = list(secret_mistakes(data))
+    secrets = list(bare_secrets(data))
     shown = {mistake.place for mistake in secrets}
     config, mistakes = _validated(data)
     mistakes = secrets + [mistake for mistake in mistakes if mistake.place not in shown]
-    mistakes += _device_mistakes(_tables(data, "device"), profile_search(path))
-    mistakes += _clashes(data)
+    mistakes += device_mistakes(data, profile_search(path))
+    mistakes += clashes(data)
     if for_sinks:
-        mistakes += _sink_mistakes(_tables(data, "sink"), path.parent)
+        mistakes += secret_mistakes(data, path.parent)
     if config is None or mistakes:
         raise ConfigError(_located(document, mistakes))
-    return _anchored(config, path.parent)
+    return anchored(config, path.parent)
 
 
 def _validated(data: Mapping[str, Any]) -> tuple[Config | None, list[Mistake]]:
@@ -205,80 +198,6 @@ def _validated(data: Mapping[str, Any]) -> tuple[Config | None, list[Mistake]]:
         return None, [Mistake((), str(error))]
 
 
-def _tables(data: Mapping[str, Any], name: str) -> list[tuple[int, dict[str, Any]]]:
-    tables = data.get(name)
-    return [(n, each) for n, each in enumerate(tables) if isinstance(each, dict)] if isinstance(tables, list) else []
-
-
-def _device_mistakes(devices: list[tuple[int, dict[str, Any]]], search: tuple[Path, ...]) -> Iterator[Mistake]:
-    for number, device in devices:
-        place, defaults = ("device", number), ""
-        driver, profile, options = device.get("driver"), device.get("profile"), device.get("options", {})
-        if isinstance(driver, str) and isinstance(profile, str | None) and isinstance(options, dict):
-            try:
-                defaults = build_driver(driver, profile, options, Catalogue.shipped(), search).link_defaults
-            except DriverConfigError as error:
-                yield from (Mistake((*place, *within), text) for within, text in error.mistakes)
-        if isinstance(link := device.get("link"), str):
-            yield from (Mistake((*place, "link"), text) for text in check_link(link, defaults=defaults))
-
-
-def _clashes(data: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Ids given twice, and devices that would take the same port from each other."""
-    for name in ("device", "sink"):
-        ids: dict[str, int] = {}
-        for number, table in _tables(data, name):
-            first = ids.setdefault(str(table.get("id", f"#{number}")), number)
-            if first != number:
-                yield Mistake((name, number, "id"), f"{table['id']!r} is already the id of {name} {first + 1}")
-    taken: list[tuple[int, _Claim]] = []
-    for number, device in _tables(data, "device"):
-        claim = _claim(str(device.get("link", "")))
-        if claim is None:
-            continue
-        for earlier in (other for other, held in taken if claim.excludes(held)):
-            yield Mistake(("device", number, "link"), f"{claim} is already taken by device {earlier + 1}")
-        taken.append((number, claim))
-
-
-class _Claim(NamedTuple):
-    """What one device takes from all others: a serial port, or a port that is listened on."""
-
-    kind: str
-    name: str
-    host: str = ""
-
-    def excludes(self, other: _Claim) -> bool:
-        """Whether both cannot be had; an address that means all of this computer's meets every other."""
-        one_host = self.host == other.host or not {self.host, other.host}.isdisjoint(EVERY_ADDRESS)
-        return self[:2] == other[:2] and one_host
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}"
-
-
-def _claim(link: str) -> _Claim | None:
-    scheme, _, location = link.partition("?")[0].partition("://")
-    if scheme == "serial":
-        return _Claim("port", os.path.realpath(unquote(location)))
-    if scheme in LISTENING:
-        host, _, port = location.rpartition(":")
-        return _Claim(LISTENING[scheme], port, host)
-    return None
-
-
-def _sink_mistakes(sinks: list[tuple[int, dict[str, Any]]], base: Path) -> Iterator[Mistake]:
-    for number, table in sinks:
-        try:
-            read_secret(_anchored(_SINK.validate_python(table), base))
-        except ValidationError:
-            continue  # told by the model
-        except ConfigError as error:
-            for problem in error.problems:
-                key, _, text = problem.partition(": ")
-                yield Mistake(("sink", number, key), text)
-
-
 def _located(document: Document, mistakes: list[Mistake]) -> list[str]:
     lines = []
     for place, text in mistakes:
@@ -288,16 +207,3 @@ def _located(document: Document, mistakes: list[Mistake]) -> list[str]:
         else:
             lines.append((document.places.line(place), f"{document.where(place)}: {text}"))
     return [sentence for _, sentence in sorted(lines, key=lambda each: each[0])]
-
-
-def _anchored(value: _T, base: Path) -> _T:
-    """The same with every relative path counted from `base`."""
-    anchored: Any = value
-    if isinstance(value, BaseModel):
-        fields = {name: _anchored(getattr(value, name), base) for name in type(value).model_fields}
-        anchored = value.model_copy(update=fields)
-    elif isinstance(value, tuple):
-        anchored = tuple(_anchored(each, base) for each in value)
-    elif isinstance(value, Path):
-        anchored = base / value
-    return cast(_T, anchored)

@@ -41,7 +41,7 @@ def mistakes_in(error: ValidationError, model: type[BaseModel]) -> list[Mistake]
     return [_mistake(details, model) for details in error.errors(include_url=False)]
 
 
-def secret_mistakes(table: Mapping[str, Any], place: tuple[str | int, ...] = ()) -> Iterator[Mistake]:
+def bare_secrets(table: Mapping[str, Any], place: tuple[str | int, ...] = ()) -> Iterator[Mistake]:
     """Keys that hold a secret itself, anywhere in a table; the secret is not repeated."""
     for key, value in table.items():
         here = (*place, key)
@@ -49,11 +49,11 @@ def secret_mistakes(table: Mapping[str, Any], place: tuple[str | int, ...] = ())
             ways = ", ".join(f"{key}_{way}" for way in ("credential", "env", "file"))
             yield Mistake(here, f"a secret does not belong in this file; use one of: {ways}")
         elif isinstance(value, dict):
-            yield from secret_mistakes(value, here)
+            yield from bare_secrets(value, here)
         elif isinstance(value, list):
             for index, item in enumerate(value):
                 if isinstance(item, dict):
-                    yield from secret_mistakes(item, (*here, index))
+                    yield from bare_secrets(item, (*here, index))
 
 
 def _mistake(details: ErrorDetails, model: type[BaseModel]) -> Mistake:

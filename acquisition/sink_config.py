@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from acquisition.errors import ConfigError
 
+_T = TypeVar("_T")
 SECRET_WAYS = ("credential", "env", "file")
 
 
@@ -153,3 +154,16 @@ def read_secret(sink: AnySink) -> SecretStr | None:
     if not text:
         raise ConfigError([f"{key}: {path} is empty"])
     return SecretStr(text)
+
+
+def anchored(value: _T, base: Path) -> _T:
+    """A table, with every relative path in it counted from `base`."""
+    moved: Any = value
+    if isinstance(value, BaseModel):
+        fields = {name: anchored(getattr(value, name), base) for name in type(value).model_fields}
+        moved = value.model_copy(update=fields)
+    elif isinstance(value, tuple):
+        moved = tuple(anchored(each, base) for each in value)
+    elif isinstance(value, Path):
+        moved = base / value
+    return cast(_T, moved)

@@ -1,0 +1,98 @@
+"""What only the whole can tell of a configuration: what drivers, links and secrets say to it, and what clashes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from pydantic import TypeAdapter, ValidationError
+
+from acquisition.catalogue import Catalogue
+from acquisition.errors import ConfigError
+from acquisition.mistakes import Mistake
+from acquisition.registry import DriverConfigError, build_driver
+from acquisition.sink_config import AnySink, SinkConfig, anchored, read_secret
+from acquisition.transports.url import check_link
+
+LISTENING = {"tcp-listen": "TCP port", "udp": "UDP port"}
+EVERY_ADDRESS = frozenset({"", "0.0.0.0", "[::]"})  # noqa: S104 - compared with, not bound to
+_SINK: TypeAdapter[AnySink] = TypeAdapter(SinkConfig)
+
+
+def device_mistakes(data: Mapping[str, Any], search: tuple[Path, ...]) -> Iterator[Mistake]:
+    """What drivers, profiles and links find wrong with the devices."""
+    for number, device in _tables(data, "device"):
+        place, defaults = ("device", number), ""
+        driver, profile, options = device.get("driver"), device.get("profile"), device.get("options", {})
+        if isinstance(driver, str) and isinstance(profile, str | None) and isinstance(options, dict):
+            try:
+                defaults = build_driver(driver, profile, options, Catalogue.shipped(), search).link_defaults
+            except DriverConfigError as error:
+                yield from (Mistake((*place, *within), text) for within, text in error.mistakes)
+        if isinstance(link := device.get("link"), str):
+            yield from (Mistake((*place, "link"), text) for text in check_link(link, defaults=defaults))
+
+
+def clashes(data: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Ids given twice, and devices that would take the same port from each other."""
+    for name in ("device", "sink"):
+        ids: dict[str, int] = {}
+        for number, table in _tables(data, name):
+            first = ids.setdefault(str(table.get("id", f"#{number}")), number)
+            if first != number:
+                yield Mistake((name, number, "id"), f"{table['id']!r} is already the id of {name} {first + 1}")
+    taken: list[tuple[int, _Claim]] = []
+    for number, device in _tables(data, "device"):
+        claim = _claim(str(device.get("link", "")))
+        if claim is None:
+            continue
+        for earlier in (other for other, held in taken if claim.excludes(held)):
+            yield Mistake(("device", number, "link"), f"{claim} is already taken by device {earlier + 1}")
+        taken.append((number, claim))
+
+
+class _Claim(NamedTuple):
+    """What one device takes from all others: a serial port, or a port that is listened on."""
+
+    kind: str
+    name: str
+    host: str = ""
+
+    def excludes(self, other: _Claim) -> bool:
+        """Whether both cannot be had; an address that means all of this computer's meets every other."""
+        one_host = self.host == other.host or not {self.host, other.host}.isdisjoint(EVERY_ADDRESS)
+        return self[:2] == other[:2] and one_host
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def _claim(link: str) -> _Claim | None:
+    scheme, _, location = link.partition("?")[0].partition("://")
+    if scheme == "serial":
+        return _Claim("port", os.path.realpath(unquote(location)))
+    if scheme in LISTENING:
+        host, _, port = location.rpartition(":")
+        return _Claim(LISTENING[scheme], port, host)
+    return None
+
+
+def secret_mistakes(data: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
+    """Secrets that are not where the sinks say they are."""
+    for number, table in _tables(data, "sink"):
+        try:
+            read_secret(anchored(_SINK.validate_python(table), base))
+        except ValidationError:
+            continue  # told by the model
+        except ConfigError as error:
+            for problem in error.problems:
+                key, _, text = problem.partition(": ")
+                yield Mistake(("sink", number, key), text)
+
+
+def _tables(data: Mapping[str, Any], name: str) -> list[tuple[int, dict[str, Any]]]:
+    tables = data.get(name)
+    return [(n, each) for n, each in enumerate(tables) if isinstance(each, dict)] if isinstance(tables, list) else []
