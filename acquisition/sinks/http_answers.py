@@ -65,7 +65,7 @@ async def judge(response: aiohttp.ClientResponse, *, secret: str | None) -> None
         aiohttp.ClientError: the answer was cut off.
     """
     body = await response.text(errors="replace")
-    if response.ok and response.status < HTTPStatus.MULTIPLE_CHOICES:
+    if response.status < HTTPStatus.MULTIPLE_CHOICES:
         return
     words = _words(body)
     quote = " ".join((words or body).split())

@@ -100,11 +100,10 @@ class MqttSink:
                 self._client = await self._connect()
             await _publish_all(self._client, self._messages(observations))
         except aiomqtt.MqttError as error:
-            self._abandon()
+            if self._client is not None:
+                self._client.abandon()
+                self._client = None
             raise self._verdict(error) from error
-        except BaseException:
-            self._abandon()
-            raise
 
     async def _connect(self) -> _Client:
         status = f"{self._root}/status"
@@ -125,11 +124,6 @@ class MqttSink:
             client.abandon()
             raise
         return client
-
-    def _abandon(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            client.abandon()
 
     def _messages(self, observations: Iterable[Observation]) -> Iterator[tuple[str, str]]:
         for observation in observations:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from acquisition.errors import (
 )
 from acquisition.model import Event, EventKind, Numerics, Observation, Waveform
 from acquisition.sinks.influxdb import InfluxV1Sink, InfluxV2Sink
+from tests.acquisition.certificates import server_context
 from tests.acquisition.scripted_influx import Answer, scripted_influx
 
 SECRET = "-".join(["do", "not", "tell", "7f3a"])
@@ -216,9 +216,7 @@ async def test_an_endless_quote_is_cut(factory: Factory) -> None:
 async def test_a_certificate_nobody_vouches_for_is_refused_unless_its_authority_is_given(
     factory: Factory, tmp_path: Path
 ) -> None:
-    certificate, key = await self_signed(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    certificate, context = await server_context(tmp_path)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -245,26 +243,3 @@ async def test_a_certificate_nobody_vouches_for_is_refused_unless_its_authority_
         for sink in (trusting, careless):
             async with sink:
                 await sink.deliver(BATCH)
-
-
-async def self_signed(directory: Path) -> tuple[Path, Path]:
-    certificate, key = directory / "cert.pem", directory / "key.pem"
-    process = await asyncio.create_subprocess_exec(
-        *(
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ),
-        *("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"),
-        *("-keyout", str(key), "-out", str(certificate)),
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert await process.wait() == 0
-    return certificate, key

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from acquisition.errors import SinkRefusedError, SinkUnavailableError
 from acquisition.model import Event, EventKind, Numerics, Observation, Waveform, json_line
 from acquisition.sinks.mqtt import IN_FLIGHT, MqttSink
+from tests.acquisition.certificates import server_context
 
 CONNECT, CONNACK, PUBLISH, PUBACK, PINGREQ, DISCONNECT = 0x10, 0x20, 0x30, 0x40, 0xC0, 0xE0
 
@@ -66,9 +69,9 @@ class Broker:
 
 
 @asynccontextmanager
-async def broker(connack: int = 0, withhold: int = 0) -> AsyncIterator[Broker]:
-    served = Broker(connack, withhold)
-    server = await asyncio.start_server(served.serve, "127.0.0.1", 0)
+async def broker(connack: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[Broker]:
+    served = Broker(connack)
+    server = await asyncio.start_server(served.serve, "127.0.0.1", 0, ssl=tls)
     served.port = server.sockets[0].getsockname()[1]
     try:
         yield served
@@ -126,14 +129,15 @@ async def test_names_cannot_climb_out_of_their_level_of_the_topic() -> None:
         assert served.published[-1][0] == "ecmo/a_b/_/__x/numerics"
 
 
-async def test_no_more_than_a_bounded_number_waits_for_its_acknowledgement() -> None:
-    # The birth is acknowledged with the next; the broker answers only when the window is full.
+async def test_no_more_than_a_bounded_number_waits_for_its_acknowledgement(caplog: pytest.LogCaptureFixture) -> None:
+    # The broker answers only when the window is full.
     async with broker() as served, sink(served.port) as mqtt:
         await mqtt.deliver(heart_rates(1))
         served.withhold = IN_FLIGHT - 1
         batch = heart_rates(20 * IN_FLIGHT)
         await mqtt.deliver(batch)
         assert served.most_held == IN_FLIGHT
+        assert [record.getMessage() for record in caplog.records if record.name == "mqtt"] == []
         assert [payload for _, payload, _ in served.published[2:]] == [json_line(one).encode() for one in batch]
         served.withhold = 0
 
@@ -174,3 +178,23 @@ async def test_leaving_does_not_wait_long_for_a_broker_that_has_gone() -> None:
             served.withhold = 1000
             leaving = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - leaving < 1
+
+
+# paho leaves the socket of a failed handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
+async def test_a_certificate_nobody_vouches_for_is_refused_unless_its_authority_is_given(tmp_path: Path) -> None:
+    certificate, context = await server_context(tmp_path)
+
+    def speaking_tls(port: int, *, verify: bool = True, ca_file: Path | None = None) -> MqttSink:
+        return MqttSink(
+            host="127.0.0.1", port=port, site="here", bed="bed-1", tls=True, verify_tls=verify, ca_file=ca_file
+        )
+
+    async with broker(tls=context) as served:
+        async with speaking_tls(served.port) as distrusting:
+            with pytest.raises(SinkRefusedError, match=r"not trusted.*ca_file"):
+                await distrusting.deliver(heart_rates(1))
+        for mqtt in (speaking_tls(served.port, ca_file=certificate), speaking_tls(served.port, verify=False)):
+            async with mqtt:
+                await mqtt.deliver(heart_rates(1))
+        assert len(served.connects) == 2
