@@ -15,7 +15,7 @@ from acquisition.wire.mllp import CR, END, START
 
 MAX_SEGMENT_BYTES = 4 << 20
 REFUSED = b"?"
-"""Stands where a value was that is no number, so that a reader sees an odd value and not a missing one."""
+"""Stands where an odd number or unit was, so that a reader does not take it for a missing one."""
 
 SEGMENTS = frozenset(
     b"MSH MSA ERR EVN PID PD1 NK1 NTE PV1 PV2 ORC OBR OBX MRG GT1 IN1 IN2 AL1 DG1 ROL PRT TQ1 SPM FHS BHS FTS BTS DSC"
@@ -24,7 +24,7 @@ SEGMENTS = frozenset(
 
 # What begins a message, even one without its envelope. Four bytes at least, so that a binary protocol never meets it.
 _BEGINNING = re.compile(
-    rb"\x0b[A-Z][A-Z0-9]{2}\|"
+    rb"\x0b(?:MSH|[A-Z][A-Z0-9]{2}\|)"
     rb"|MSH[!-/:-@\[-`{-~]"
     rb"|(?:PID|PD1|NK1|NTE|PV1|PV2|ORC|OBR|OBX|EVN|MRG|GT1|IN1|IN2|FHS|BHS)\|"
 )
@@ -111,7 +111,7 @@ class Redactor:
     def _finish_segment(self, out: bytearray, end: int) -> None:
         too_long = self._too_long or end > MAX_SEGMENT_BYTES
         segment = self._head + (b"" if too_long else bytes(self._pending[:end]))
-        # The head, a segment's name and its separator, has left already.
+        # The head, a segment's name and perhaps its separator, has left already.
         out += self._cut(segment)[len(self._head) :]
         del self._pending[:end]
         self._head, self._scanned, self._too_long = b"", 0, False
@@ -121,7 +121,7 @@ class Redactor:
             try:
                 self._delimiters = delimiters_of(segment[:16].decode("latin-1"))
             except WireError:
-                return segment[:4]
+                return b"MSH"
         separator = self._delimiters.field.encode()
         fields = segment.split(separator)
         name = fields[0]
@@ -158,13 +158,13 @@ def _matching(pattern: bytes) -> Cut:
     return cut
 
 
-def _each(*patterns: bytes) -> Cut:
+def _each(*patterns: bytes, otherwise: bytes = b"") -> Cut:
     """The leading components, each only if it has the form it should have."""
     compiled = [re.compile(pattern) for pattern in patterns]
 
     def cut(value: bytes, component: bytes, repetition: bytes) -> bytes:
-        parts = zip(compiled, value.split(component), strict=False)
-        kept = [part.strip() if pattern.fullmatch(part.strip()) else b"" for pattern, part in parts]
+        parts = zip(compiled, (part.strip() for part in value.split(component)), strict=False)
+        kept = [part if not part or pattern.fullmatch(part) else otherwise for pattern, part in parts]
         return component.join(kept).rstrip(component)
 
     return cut
@@ -233,7 +233,7 @@ _RULES: Mapping[bytes, Mapping[int, Cut]] = {
         2: _matching(rb"[A-Z]{2,3}"),
         3: _each(_SYSTEM, _TERM, _SYSTEM),
         4: _matching(rb"[0-9A-Za-z_.-]{1,64}"),
-        6: _each(_UNIT, rb"|".join((_TERM, _UNIT)), _SYSTEM),
+        6: _each(_UNIT, rb"|".join((_TERM, _UNIT)), _SYSTEM, otherwise=REFUSED),
         8: _repetitions(rb"[A-Z<>]{1,5}"),
         11: _matching(rb"[A-Z]"),
         14: _TIME,
