@@ -37,6 +37,7 @@ _HINTS = {
     errno.EPERM: _DENIED,
     errno.EBUSY: _BUSY,
     errno.EAGAIN: _BUSY,
+    errno.EINVAL: "the port does not support these line settings",
     errno.ENOTTY: "that is not a serial port",
 }
 _CLOSED = (OSError, termios.error, TypeError)
@@ -53,6 +54,9 @@ class SerialTransport(StreamTransport):
         parity: Parity bit.
         stopbits: 1 or 2.
         rtscts: Hardware flow control.
+
+    Attributes:
+        settings: The same in pyserial's terms.
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class SerialTransport(StreamTransport):
         rtscts: bool = False,
     ) -> None:
         super().__init__(path)
-        self._settings = {
+        self.settings = {
             "baudrate": baud,
             "bytesize": bytesize,
             "parity": _PARITY[parity],
@@ -77,26 +81,32 @@ class SerialTransport(StreamTransport):
 
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
+        connection = Connection(self.name)
         try:
             node = _node(self.name)
-            self._port = await loop.run_in_executor(None, self._open_port)
+            self._port = port = await loop.run_in_executor(None, self._open_port)
+            port.write = partial(_write, port.fileno(), connection)
+            try:
+                transport, _ = await connection_for_serial(loop, lambda: connection, port)
+            except BaseException:
+                port.close()
+                raise
         except (OSError, termios.error, ValueError) as error:
             raise _cannot_open(self.name, error) from None
-        connection = Connection(self.name)
-        self._port.write = partial(_write, self._port.fileno(), connection)
-        transport, _ = await connection_for_serial(loop, lambda: connection, self._port)
         # The library says so only in the loop's next turn; a link left before that would stay open.
         connection.connection_made(transport)
         self._watch = loop.call_later(WATCH_S, self._look, connection, node)
         return connection
 
     def _open_port(self) -> Any:
-        port = serial.Serial(self.name, exclusive=True, **self._settings)
-        if os.major(os.fstat(port.fileno()).st_rdev) not in _PTY_MAJORS:
-            # flock keeps out those who ask for the lock; this keeps out the rest. Not on a pseudo-terminal, where the
-            # other holder of the node would keep the mark after a crash of ours.
-            with contextlib.suppress(OSError):
-                fcntl.ioctl(port.fileno(), termios.TIOCEXCL)
+        if os.major(os.stat(self.name).st_rdev) in _PTY_MAJORS:
+            # It has neither, and setting them fails (tcsetattr(3): EINVAL).
+            return serial.Serial(self.name, exclusive=True, **self.settings | {"bytesize": 8, "parity": "N"})
+        port = serial.Serial(self.name, exclusive=True, **self.settings)
+        # exclusive=True keeps out those who ask for the lock; this keeps out the rest. Not on a pseudo-terminal, where
+        # the other holder of the node would keep the mark after a crash of ours.
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(port.fileno(), termios.TIOCEXCL)
         return port
 
     def _look(self, connection: Connection, node: tuple[object, ...]) -> None:

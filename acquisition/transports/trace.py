@@ -38,6 +38,7 @@ class TraceTransport:
     Attributes:
         header: The trace's first line.
         clock: The trace's time.
+        speed: As given; None for as fast as possible.
         pacing_errors_ns: How late each of the last paced pieces was handed out.
         damage: What was wrong with the trace's last line, once it is over.
     """
@@ -49,7 +50,7 @@ class TraceTransport:
         self.pacing_errors_ns: deque[int] = deque(maxlen=MAX_PACING_ERRORS)
         self.damage: str | None = None
         self._path = str(path)
-        self._speed = None if speed is None or math.isinf(speed) else speed
+        self.speed = None if speed is None or math.isinf(speed) else speed
         self._start_s: float | None = None
         self._pieces: Pieces | None = None
         self._next: Piece | None = None
@@ -115,8 +116,8 @@ class TraceTransport:
         self._pair(data, self._sent, self._recorded)
 
     async def _reach(self, t_ns: int) -> None:
-        if self._speed is not None:
-            await self._pace(t_ns / NS / self._speed)
+        if self.speed is not None:
+            await self._pace(t_ns / NS / self.speed)
         elif self._taken % YIELD_EVERY == 0:
             await asyncio.sleep(0)
         self.clock.advance_to(t_ns)
