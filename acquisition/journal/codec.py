@@ -116,7 +116,7 @@ def unpack(codec: int, payload: bytes, *, device: str, channel: str) -> list[Obs
             return [parse_line(line) for line in zstandard.decompress(payload).split(b"\n")]
         if codec == Codec.DELTA_PLANES:
             return list(_waveforms(zstandard.decompress(payload), device, channel))
-    except zstandard.ZstdError as error:
+    except (zstandard.ZstdError, IndexError, OverflowError) as error:
         raise ValueError(str(error)) from error
     raise ValueError(f"codec {codec} is not known to this version")
 

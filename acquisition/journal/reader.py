@@ -164,7 +164,9 @@ class JournalReader:
                     newest = connection.execute(
                         "SELECT key FROM message_key WHERE device = ? ORDER BY id DESC LIMIT ?", (device, limit)
                     ).fetchall()
-                    found |= dict.fromkeys(key for (key,) in reversed(newest))
+                    for (key,) in reversed(newest):
+                        found.pop(key, None)  # repeated on a later day, it is as new as that
+                        found[key] = None
         return list(found)[-limit:]
 
     def stat(self) -> JournalStat:
