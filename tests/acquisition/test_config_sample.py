@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from acquisition.catalogue import shipped_config
 from acquisition.config import Config, DeviceConfig, JournalConfig, LogConfig, SiteConfig, StatusConfig, load_config
+from acquisition.errors import ConfigError
 from acquisition.sink_config import InfluxV1Config, InfluxV2Config, MqttConfig
 
 SAMPLE = Path(__file__).parents[2] / "config" / "acquisition.toml"
@@ -40,6 +41,29 @@ def test_every_setting_stands_in_the_sample(header: str, model: type[BaseModel])
         if name != "options" and not re.search(rf"^(# )?{name} = ", text, flags=re.MULTILINE)
     ]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    "value", ["1", "-0.5", '"x"', "[]", "{}", "[1]", "[{}]", "true", "1979-05-27", "nan", '"\\u0000"']
+)
+def test_any_value_anywhere_is_taken_or_told_with_its_line(tmp_path: Path, value: str) -> None:
+    lines = SAMPLE.read_text().splitlines()
+    path = tmp_path / "bed.toml"
+    for number, line in enumerate(lines):
+        if re.match(r"[a-z_]+ = ", line):
+            changed = [*lines[:number], f"{line.partition(' =')[0]} = {value}", *lines[number + 1 :]]
+            path.write_text("\n".join(changed))
+            found = problems(path)
+            assert all(problem.startswith(f"{path}:") for problem in found)
+            assert not found or any(problem.startswith(f"{path}:{number + 1}: ") for problem in found)
+
+
+def problems(path: Path) -> list[str]:
+    try:
+        load_config(path)
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
 def test_every_table_of_the_configuration_stands_in_the_sample() -> None:

@@ -1,0 +1,74 @@
+import os
+import re
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from acquisition.cli import app
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "deploy" / "systemd" / "ecmo-daq.service"
+
+
+def settings() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for key, value in re.findall(r"^([A-Z][A-Za-z]+)=(.*)$", UNIT.read_text(), re.MULTILINE):
+        found.setdefault(key, []).append(value)
+    return found
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("unit", sorted(UNIT.parent.glob("*.service")), ids=lambda path: path.name)
+def test_systemd_has_nothing_to_say_against_the_unit(unit: Path) -> None:
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.system
+def test_systemd_does_find_fault_with_a_spoiled_unit(tmp_path: Path) -> None:
+    spoiled = tmp_path / UNIT.name
+    spoiled.write_text(UNIT.read_text().replace("/usr/bin/env", "/usr/bin/nowhere").replace("Nice=-5", "Nicety=1"))
+    done = subprocess.run(["systemd-analyze", "verify", spoiled], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Nicety" in done.stderr
+
+
+def test_the_unit_starts_a_command_that_there_is() -> None:
+    (command,) = settings()["ExecStart"]
+    words = command.split()
+    assert words[:3] == ["/usr/bin/env", "ecmo-daq", "run"]
+    help_text = CliRunner().invoke(app, ["run", "--help"], env={"NO_COLOR": "1", "COLUMNS": "120"}).output
+    assert all(word in help_text for word in words if word.startswith("--"))
+
+
+def test_the_service_is_watched_restarted_for_ever_and_shut_in() -> None:
+    found = settings()
+    assert found["Type"] == ["notify"]
+    assert found["WatchdogSec"] == ["30"]
+    assert found["Restart"] == ["always"]
+    assert found["StartLimitIntervalSec"] == ["0"]
+    assert found["DevicePolicy"] == ["closed"]
+    assert {value.split()[0] for value in found["DeviceAllow"]} == {"char-ttyS", "char-ttyUSB", "char-ttyACM"}
+    assert found["CapabilityBoundingSet"] == [""]
+
+
+def test_every_target_of_the_makefile_says_what_it_does() -> None:
+    text = (ROOT / "Makefile").read_text()
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    done = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
+    told = re.findall(r"^  make ([a-z]+) +\S.*$", done.stdout, re.MULTILINE)
+    assert sorted(told) == sorted(phony.split())
+
+
+def test_the_build_machine_runs_what_a_person_runs() -> None:
+    run = ROOT / ".ci" / "run"
+    assert run.stat().st_mode & stat.S_IXUSR
+    assert "set -euo pipefail" in run.read_text()
+    assert run.read_text().rstrip().endswith("make test")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    done = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
+    for step in ("ruff format --check", "ruff check", "mypy", "lint-imports", '-m "not system"', "-m system"):
+        assert step in done.stdout
