@@ -32,7 +32,6 @@ class Pty:
     def __init__(self, link: Path) -> None:
         self.master, self.slave = os.openpty()
         tty.setraw(self.slave)
-        os.set_blocking(self.master, False)
         self.link = link
         self.name = os.ttyname(self.slave)
         link.unlink(missing_ok=True)
@@ -142,6 +141,17 @@ async def test_a_link_left_at_once_lets_the_port_go(pty: Pty) -> None:
     for _ in range(3):
         async with SerialTransport(str(pty.link)):
             pass
+
+
+async def test_closing_never_discards_what_the_other_end_has_not_read_yet(pty: Pty) -> None:
+    link = SerialTransport(str(pty.link))
+    for _ in range(100):  # a race: the terminal hands bytes over in its own time
+        async with link:
+            await link.send(b"release")
+        got = b""
+        while len(got) < 7:
+            got += await asyncio.to_thread(os.read, pty.master, 7)
+        assert got == b"release"
 
 
 async def test_a_device_that_takes_nothing_never_stops_the_loop(pty: Pty, monkeypatch: pytest.MonkeyPatch) -> None:

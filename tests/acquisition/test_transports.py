@@ -249,6 +249,23 @@ async def test_a_link_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyP
                 await link.receive(None)
 
 
+async def test_what_was_handed_over_before_leaving_still_leaves(
+    listener: TcpListenerTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("acquisition.transports.stream.FAREWELL_S", 5)
+    async with contextlib.AsyncExitStack() as devices:
+        async with listener:
+            reader, writer = await devices.enter_async_context(device(listener))
+            writer.write(b"hello")
+            await listener.receive(2)
+            sending = asyncio.ensure_future(listener.send(bytes(16_000_000)))
+            await asyncio.sleep(0)
+            assert not sending.done()
+            reading = asyncio.ensure_future(reader.readexactly(16_000_000))
+        assert len(await reading) == 16_000_000
+        await sending
+
+
 @contextlib.asynccontextmanager
 async def datagrams(address: str = LOOPBACK) -> AsyncIterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
@@ -353,6 +370,18 @@ async def test_a_cut_wire_is_lost_at_both_ends_and_opens_again() -> None:
     async with one, other:
         await other.send(b"after")
         assert await one.receive(None) == b"after"
+
+
+async def test_a_wait_is_not_ended_by_the_timeout_of_an_earlier_one() -> None:
+    one, other = memory_pair()
+    async with one, other:
+        waiting = asyncio.ensure_future(one.receive(0.01))
+        await asyncio.sleep(0)
+        await other.send(b"x")
+        assert await waiting == b"x"
+        start = asyncio.get_running_loop().time()
+        assert await one.receive(0.04) == b""
+        assert asyncio.get_running_loop().time() - start >= 0.039
 
 
 async def test_a_wire_splits_as_it_is_told() -> None:
