@@ -272,3 +272,7 @@ def _until_stopped(work: Coroutine[Any, Any, T]) -> T | None:
         return None
 
     return asyncio.run(supervised())
+
+
+if __name__ == "__main__":
+    main()

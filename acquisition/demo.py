@@ -53,7 +53,7 @@ options = {{ mode = "tcp" }}
 id = "mon"
 driver = "hl7"
 link = "{monitor}"
-options = {{ channels = {{ "1^SIM_COUNTER" = "sim_counter" }} }}
+options = {{ channels = {{ "1^99ECMODAQSIM" = "sim_counter" }} }}
 """
 
 

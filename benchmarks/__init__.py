@@ -1,0 +1,1 @@
+"""Speed and footprint, measured beside peers in the same run; `python -m benchmarks` prints a table and keeps JSON."""
