@@ -192,7 +192,7 @@ class JournalReader:
         first, last = whole.window
         return JournalStat(
             files=len(files),
-            bytes=sum(path.stat().st_size for path in self._directory.iterdir()),
+            bytes=sum(map(_size, self._directory.iterdir())),
             blocks=whole.blocks,
             first_ns=first,
             last_ns=last,
@@ -223,6 +223,13 @@ class JournalReader:
                     (quarantined,) = connection.execute("SELECT count(*) FROM quarantine").fetchone()
                     return dict(connection.execute("SELECT sink, seq FROM cursor")), quarantined
         return {}, 0
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # a log goes when its file is closed
+        return 0
 
 
 def _touches(part: Slice, selection: Selection) -> bool:
