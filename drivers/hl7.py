@@ -17,11 +17,10 @@ from pydantic import Field
 
 from acquisition.catalogue import Catalogue
 from acquisition.driver import Driver, DriverOptions, Profile, Samples, WallTime
-from acquisition.errors import ConfigError, UnitError, WireError
+from acquisition.errors import ConfigError, WireError
 from acquisition.model import MISSING_COUNT, State
-from acquisition.units import conversion
 from acquisition.wire import hl7, mllp
-from acquisition.wire.pcd01 import FACETS, INOP, RATE, RESOLUTION, Code, Plan, Planner, number, numeric_array
+from acquisition.wire.pcd01 import FACETS, INOP, RATE, RESOLUTION, Code, Plan, Planner, number, numeric_array, period_of
 
 TRIGGERS = frozenset({"", "R01", "W01"})
 WITHDRAWN = frozenset({"D", "W"})
@@ -29,8 +28,6 @@ NOT_OBTAINED = frozenset({"X", "N"})
 INSTEAD = {"INV": State.INVALID, "NAV": State.UNAVAILABLE}
 BESIDE = {"DEMO": State.DEMO, "TEST": State.DEMO, "CALIB": State.CALIBRATING, "QUES": State.QUESTIONABLE}
 LEAST_INOP = 32767
-MOST_PER_S = 100_000
-NS = 1_000_000_000
 _EUI64 = re.compile(r"(?<![0-9A-Z])[0-9A-F]{16}(?![0-9A-Z])")
 _UNKEYED = "unkeyed-"
 
@@ -266,7 +263,9 @@ class Hl7Driver(Driver):
         channel = self._name(plan, owners) if plan.channel else ""
         if not channel:
             return
-        period_ns, resolution = _period_ns(message, facets), number(_field(facets, RESOLUTION, 5) or "1")
+        rate_unit = Code.of(message.components(_field(facets, RATE, 6)))
+        period_ns = period_of(_field(facets, RATE, 5), rate_unit)
+        resolution = number(_field(facets, RESOLUTION, 5) or "1")
         if period_ns is None or not resolution or not row[5]:
             self.reject("waveform")
             return
@@ -295,14 +294,3 @@ def _owner(row: Row) -> str:
 
 def _field(facets: Facets, name: str, of_row: int) -> str:
     return facets[name][of_row].strip() if name in facets else ""
-
-
-def _period_ns(message: hl7.Message, facets: Facets) -> int | None:
-    rate = number(_field(facets, RATE, 5))
-    try:
-        factor, _ = conversion(Code.of(message.components(_field(facets, RATE, 6))).ucum or "Hz", "Hz")
-    except UnitError:
-        return None
-    if rate is None or not 0 < rate * factor <= MOST_PER_S:
-        return None
-    return round(NS / (rate * factor))

@@ -31,6 +31,7 @@ OFTEN_TRUE = frozenset({-100.0, -1.0})
 """Likewise, but not to be held against a channel whose range nobody knows."""
 MOST_NAMES = 256
 MOST_PLANS = 4096
+MOST_PER_S = 100_000
 
 FIRST_PRIVATE_TERM = 0xF000
 """Terms from here on in a partition belong to the vendor and are no 11073 codes."""
@@ -202,6 +203,18 @@ class Planner:
 def number(text: str) -> float | None:
     """The value of an NM field; None if it is not a finite decimal number."""
     return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def period_of(rate: str, unit: Code) -> int | None:
+    """Nanoseconds between the samples of a waveform of this rate; None if it is no rate."""
+    value = number(rate)
+    try:
+        factor, _ = conversion(unit.ucum or "Hz", "Hz")
+    except UnitError:
+        return None
+    if value is None or not 0 < value * factor <= MOST_PER_S:
+        return None
+    return round(1_000_000_000 / (value * factor))
 
 
 def numeric_array(text: str, separator: str) -> tuple[NDArray[np.int32], int, int]:
