@@ -5,24 +5,25 @@ Sources: those of `acquisition.wire.modbus`; the map of a device is cited in its
 A reply on a serial line does not say which request it answers, and a late one is as well formed as a timely one. So
 after a timeout, an exception or a reply that nobody waited for, and when the link has just been opened, nothing is
 read until a probe has been answered: a read whose reply no poll's reply can be taken for. A line delivers in order;
-whatever was still on its way has arrived before. On TCP the transaction decides.
+whatever was still on its way has arrived before. Two probes take turns, because an unanswered probe may itself still
+be on its way when the next doubt arises. On TCP the transaction decides.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from acquisition.catalogue import Catalogue
 from acquisition.driver import Driver, DriverOptions, Profile
 from acquisition.errors import ConfigError
 from acquisition.model import EventKind
-from acquisition.wire.modbus import EXCEPTIONS, MAX_FRAME, Mode, Read, Reply, framing_of, next_transaction, probe_for
+from acquisition.wire.modbus import EXCEPTIONS, MAX_FRAME, Mode, Read, Reply, framing_of, next_transaction, probes_for
 from acquisition.wire.register_blocks import Block, lay_out
-from acquisition.wire.registers import Register
+from acquisition.wire.registers import Probe, Register
 
 NS_PER_S = 1_000_000_000
 QUIET_NS = 5_000_000
@@ -35,20 +36,6 @@ MAX_KEPT = 1024
 MAX_OUTSTANDING = 4096
 
 
-class Probe(BaseModel):
-    """A read that the device answers and whose reply differs in function or length from every poll's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    function: Literal[1, 2, 3, 4]
-    address: int = Field(ge=0, le=0xFFFF)
-    count: int = Field(ge=1, le=125)
-
-    def read(self, unit: int) -> Read:
-        """The request."""
-        return Read(unit, self.function, self.address, self.count)
-
-
 class ModbusProfile(Profile):
     """A register map.
 
@@ -57,7 +44,7 @@ class ModbusProfile(Profile):
         unit: Its Modbus address as delivered.
         every_s: Seconds from one poll to the next.
         gap: Registers nobody wants that may be read along to save a request.
-        probe: Needed only where the device does not let the beginning of a block be read alone.
+        probe: Two reads; needed only where the device does not let the beginning of a block be read alone.
         registers: The map; `[[register]]` in the file.
     """
 
@@ -65,7 +52,7 @@ class ModbusProfile(Profile):
     unit: int = Field(default=1, ge=0, le=255)
     every_s: float = Field(default=1.0, ge=0.02, le=3600)
     gap: int = Field(default=0, ge=0, le=100)
-    probe: Probe | None = None
+    probe: tuple[Probe, Probe] | None = None
     registers: tuple[Register, ...] = Field(alias="register", min_length=1)
 
 
@@ -104,6 +91,7 @@ class Line:
         queue: What is left of this round.
         exchange: What waits for its reply.
         last: What was asked last.
+        probe: The probe of the present doubt; the next doubt has the other one.
         heard: When a byte came last.
         stalled: A probe was not answered; the next one goes with the next slot.
         mute: The device refuses probes: silence must do.
@@ -114,6 +102,7 @@ class Line:
     queue: deque[Block] = field(default_factory=deque)
     exchange: Exchange | None = None
     last: Read | None = None
+    probe: Read | None = None
     heard: int | None = None
     stalled: bool = False
     mute: bool = False
@@ -138,11 +127,11 @@ class ModbusDriver(Driver):
         self._serial = mode is not Mode.TCP
         self._framing = framing_of(mode)
         self._blocks = lay_out(profile.registers, unit, profile.gap, options.channels, catalogue)
-        asked = profile.probe.read(unit) if profile.probe else None
-        self._probe = probe_for([block.read for block in self._blocks], asked)
+        asked = [probe.read(unit) for probe in profile.probe or ()]
+        self._probes = deque(probes_for([block.read for block in self._blocks], asked))
         self._every = round((options.every_s or profile.every_s) * NS_PER_S)
         self._timeout = round(options.timeout_s * NS_PER_S)
-        reads = [block.read for block in self._blocks] + ([self._probe] if self._serial else [])
+        reads = [block.read for block in self._blocks] + (list(self._probes) if self._serial else [])
         self._allowed = frozenset(self._without_transaction(self._framing.encode(read, 0)) for read in reads)
         make, _, model = profile.name.partition(" ")
         self.identity = {"make": make, "model": model}
@@ -198,9 +187,7 @@ class ModbusDriver(Driver):
             if now < line.slot:
                 self.call_me_at(line.slot)
                 return
-            missed = (now - line.slot) // self._every
-            self.counters["slots_missed"] += missed
-            line.slot += (missed + 1) * self._every
+            self._take_slot(line, now)
             line.stalled = False
             line.queue = line.queue or deque(self._blocks)
         quiet = now if line.heard is None else line.heard + (MUTE_NS if line.mute else QUIET_NS)
@@ -209,16 +196,26 @@ class ModbusDriver(Driver):
             return
         self._speak(line, now)
 
+    def _take_slot(self, line: Line, now: int) -> None:
+        missed = (now - line.slot) // self._every
+        self.counters["slots_missed"] += missed
+        line.slot += (missed + 1) * self._every
+
     def _speak(self, line: Line, now: int) -> None:
         self._discard(len(self.buffer))
         if line.mute:
             line.mute = line.suspect = False
-            line.last = None
+            line.probe = None
+            if now >= line.slot:
+                self._take_slot(line, now)
         read, block = line.queue[0].read, None
         # Two polls of one shape in a row: a reply to the first, sent twice, would do for the second.
         twins = line.last is not None and line.last.shape == read.shape and line.last.address != read.address
         if self._serial and (line.suspect or twins):
-            read = self._probe
+            if line.probe is None:
+                line.probe = self._probes[0]
+                self._probes.rotate()
+            read = line.probe
         else:
             block = line.queue.popleft()
         self._transaction = next_transaction(self._transaction, self._outstanding)
@@ -231,18 +228,22 @@ class ModbusDriver(Driver):
         self._line.exchange = None
         self._discard(reply.start)
         del self.buffer[: reply.end - reply.start]
-        if reply.exception:
-            self._refuse(exchange, reply.exception)
-        elif exchange.block is None:
+        if exchange.block is not None:
+            if reply.exception:
+                self._refuse(exchange.read, reply.exception)
+            else:
+                self._use(exchange.block, reply.data)
+        elif reply.exception:
+            self._refuse_probe(reply.exception)
+        else:
             self.counters["probes_answered"] += 1
             self._line.suspect = False
+            self._line.probe = None
             self._line.refusals = 0
-        else:
-            self._use(exchange.block, reply.data)
 
     def _use(self, block: Block, data: bytes) -> None:
         if self._refused.pop(block.read, None):
-            self.told(EventKind.STATE, f"{_place(block.read)} can be read again")
+            self.told(EventKind.STATE, f"{block.read} can be read again")
         decoded = block.decode(data)
         if decoded.values or decoded.states:
             self.measured(decoded.values, decoded.states)
@@ -254,19 +255,25 @@ class ModbusDriver(Driver):
                 self.told(remark.kind, remark.text, register=remark.subject, value=remark.value, **channel)
             self._told[remark.subject] = remark.value
 
-    def _refuse(self, exchange: Exchange, code: int) -> None:
+    def _refuse(self, read: Read, code: int) -> None:
         self.counters[f"exception_{code}"] += 1
         # Behind a gateway the device itself may answer yet.
         self._line.suspect = self._serial
-        if exchange.block is None:
-            self._line.refusals += 1
-            if self._line.refusals >= REFUSALS:
-                self._line.refusals = 0
-                self._line.mute = True
-        elif self._refused.get(exchange.read) != code:
-            self._refused[exchange.read] = code
+        if self._refused.get(read) != code:
+            self._refused[read] = code
             meaning = EXCEPTIONS.get(code, "unknown exception")
-            self.told(EventKind.STATE, f"{_place(exchange.read)} refused: {meaning}", exception=code)
+            self.told(EventKind.STATE, f"{read} refused: {meaning}", exception=code)
+
+    def _refuse_probe(self, code: int) -> None:
+        self.counters[f"exception_{code}"] += 1
+        if not self._line.suspect:
+            # Between two polls of one shape nothing else is on its way: any answer keeps them apart.
+            self._line.probe = None
+            return
+        self._line.refusals += 1
+        if self._line.refusals >= REFUSALS:
+            self._line.refusals = 0
+            self._line.mute = True
 
     def _expire(self, now: int) -> None:
         exchange = self._line.exchange
@@ -293,7 +300,3 @@ class ModbusDriver(Driver):
             for transaction in strays:
                 self._outstanding.pop(transaction, None)
         self.skip(size)
-
-
-def _place(read: Read) -> str:
-    return f"function {read.function}, {read.count} from address {read.address}"

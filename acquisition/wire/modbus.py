@@ -88,6 +88,9 @@ class Read:
     address: int
     count: int
 
+    def __str__(self) -> str:
+        return f"function {self.function}, {self.count} from address {self.address}"
+
     @property
     def shape(self) -> tuple[int, int]:
         """All that tells replies of one unit apart on a serial line: function and number of data bytes."""
@@ -208,24 +211,27 @@ def next_transaction(last: int, outstanding: Collection[int]) -> int:
     return transaction
 
 
-def probe_for(polls: Sequence[Read], asked: Read | None = None) -> Read:
-    """A read whose reply cannot be taken for a reply to any poll.
+def probes_for(polls: Sequence[Read], asked: Sequence[Read] = ()) -> tuple[Read, Read]:
+    """Two reads whose replies can be taken neither for a reply to any poll nor for one to the other.
 
     Args:
         polls: What is read, at least one.
-        asked: The one to use, if it is one; by default the beginning of a block, or one more than a block has.
+        asked: The two to use, if any; by default the beginning of a block, or more than a block has.
 
     Raises:
-        ConfigError: `asked` is none.
+        ConfigError: those asked for will not do.
     """
     shapes = {poll.shape for poll in polls}
-    if asked is not None:
-        if asked.shape in shapes:
-            raise ConfigError([f"probe: a poll of function {asked.function} has a reply of the same length"])
-        return asked
+    if asked:
+        used = [read for read in asked if read.shape in shapes]
+        if used or asked[0].shape == asked[1].shape:
+            raise ConfigError(["probe: the two replies must differ in length from each other and from every poll's"])
+        return asked[0], asked[1]
     shorter = (replace(poll, count=n) for poll in polls for n in range(1, poll.count))
     longer = (replace(polls[0], count=n) for n in count(polls[0].count + 1))
-    return next(read for read in chain(shorter, longer) if read.shape not in shapes)
+    free = (read for read in chain(shorter, longer) if read.shape not in shapes)
+    first = next(free)
+    return first, next(read for read in free if read.shape != first.shape)
 
 
 def _crc_holds(frame: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""One register of a Modbus device as its profile describes it: where it is, and what number its words hold."""
+"""The registers of a Modbus device as its profile describes them: where they are, and what number the words hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from acquisition.model import EventKind, State
-from acquisition.wire.modbus import reads_bits
+from acquisition.wire.modbus import Read, reads_bits
 
 Order = Literal["big", "little"]
 
@@ -158,6 +158,20 @@ class Register(BaseModel):
             # The shortest decimal that is this float: 3.85, not 3.8499999046325684.
             return float(str(np.float32(number)))
         return float(number) if self.type is NumberType.F64 else int(number)
+
+
+class Probe(BaseModel):
+    """A read that the device answers and whose reply differs in function or length from every poll's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    function: Literal[1, 2, 3, 4]
+    address: int = Field(ge=0, le=0xFFFF)
+    count: int = Field(ge=1, le=125)
+
+    def read(self, unit: int) -> Read:
+        """The request."""
+        return Read(unit, self.function, self.address, self.count)
 
 
 def number(text: str) -> float:
