@@ -1,0 +1,40 @@
+"""Levitronix PuraLev i30 pump drive, Modbus RTU: laboratory and animal circuits.
+
+Layout: public code of one author, input registers from 0x4000: state (1 off, 2 speed control, 4 error), actual speed,
+actual process value x 0.01, set speed, set process value x 0.01, error, warning, message, driver temperature; 0x4011
+supply voltage x 0.1. Unverified on hardware; that an absent speed is an error of the drive is our choice.
+"""
+
+from __future__ import annotations
+
+from simulators.modbus_server import ModbusServer, Readings, Registers
+
+DEFAULT_LINK = "pty:///tmp/ecmo-puralev"
+OFF, SPEED_CONTROL, ERROR = 1, 2, 4
+BASE = 0x4000
+DRIVER_TEMPERATURE_C = 41
+SUPPLY_TENTHS_OF_VOLT = 240
+
+
+class Puralev(ModbusServer):
+    """The drive; unit 1.
+
+    Args:
+        readings: The present values by channel id: `ecmo_rpm` and `ecmo_rpm_set`.
+    """
+
+    def __init__(self, readings: Readings) -> None:
+        super().__init__(self._map)
+        self._readings = readings
+
+    def _map(self, wanted: range) -> Registers:
+        values = self._readings()
+        speed, wanted_speed = values.get("ecmo_rpm"), values.get("ecmo_rpm_set", 0.0)
+        state = ERROR if speed is None else SPEED_CONTROL if wanted_speed > 0 else OFF
+        content = (state, round(speed or 0.0), 0, round(wanted_speed), 0, 0, 0, 0, DRIVER_TEMPERATURE_C)
+        return {BASE + 0x11: SUPPLY_TENTHS_OF_VOLT, **dict(enumerate(content, start=BASE))}
+
+
+def create(readings: Readings) -> Puralev:
+    """The device as the simulator command attaches it."""
+    return Puralev(readings)
