@@ -8,7 +8,8 @@ SHELL := bash
 # Servers live in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-PYTHON ?= python3
+# The system's own, which outlives any user's; PYTHON=python3.12 chooses another.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -22,7 +23,7 @@ venv: $(INSTALLED) ## create .venv with everything for users and developers
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed; PYTHON=$(PYTHON) is $$($(PYTHON) --version 2>&1)" >&2; exit 1; }
+	  || { echo "Python 3.11 or newer is needed and $(PYTHON) is $$($(PYTHON) --version 2>&1): say make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "Installing the Debian package python3-venv, which $(PYTHON) needs to create an environment"; \
 	  $(SUDO) apt-get update -q; $(APT_INSTALL) python3-venv; }
