@@ -137,7 +137,7 @@ class Hl7Driver(Driver):
             self.send(mllp.frame(reply))
 
     def _key(self, message: hl7.Message, raw: bytes, now: int) -> str:
-        if message.header(10) and message.header(7):
+        if message.header(10) and hl7.parse_time(message.header(7)):
             return hashlib.blake2b(raw, digest_size=16).hexdigest()
         self._unkeyed += 1
         return f"{_UNKEYED}{now}-{self._unkeyed}"

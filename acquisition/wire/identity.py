@@ -152,8 +152,7 @@ def _matching(pattern: bytes) -> Cut:
     compiled = re.compile(pattern)
 
     def cut(value: bytes, component: bytes, repetition: bytes) -> bytes:
-        stripped = value.strip()
-        return stripped if compiled.fullmatch(stripped) else b""
+        return value if compiled.fullmatch(value) else b""
 
     return cut
 

@@ -94,7 +94,7 @@ def test_another_message_with_the_same_control_id_is_new() -> None:
     assert said(listening, report(HR.replace("|70|", "|71|")))
 
 
-@pytest.mark.parametrize("header", [msh(""), msh(time="")])
+@pytest.mark.parametrize("header", [msh(""), msh(time=""), msh(time="yesterday")])
 def test_a_message_that_cannot_be_recognised_again_is_stored_acknowledged_and_never_taken_for_a_repetition(
     header: str,
 ) -> None:
