@@ -5,8 +5,7 @@ Sources: those of `acquisition.wire.modbus`; the map of a device is cited in its
 A reply on a serial line does not say which request it answers, and a late one is as well formed as a timely one. So
 after a timeout, an exception or a reply that nobody waited for, and when the link has just been opened, nothing is
 read until a probe has been answered: a read whose reply no poll's reply can be taken for. A line delivers in order;
-whatever was still on its way has arrived before. Two probes take turns, because an unanswered probe may itself still
-be on its way when the next doubt arises. On TCP the transaction decides.
+whatever was still on its way has arrived before. On TCP the transaction decides.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ from acquisition.catalogue import Catalogue
 from acquisition.driver import Driver, DriverOptions, Profile
 from acquisition.errors import ConfigError
 from acquisition.model import EventKind
-from acquisition.wire.modbus import EXCEPTIONS, MAX_FRAME, Mode, Read, Reply, framing_of, next_transaction, probes_for
+from acquisition.wire.modbus import EXCEPTIONS, MAX_FRAME, Mode, Read, Reply, framing_of, next_transaction
+from acquisition.wire.probes import Probes
 from acquisition.wire.register_blocks import Block, lay_out
 from acquisition.wire.registers import Probe, Register
 
@@ -91,7 +91,6 @@ class Line:
         queue: What is left of this round.
         exchange: What waits for its reply.
         last: What was asked last.
-        probe: The probe of the present doubt; the next doubt has the other one.
         heard: When a byte came last.
         stalled: A probe was not answered; the next one goes with the next slot.
         mute: The device refuses probes: silence must do.
@@ -102,7 +101,6 @@ class Line:
     queue: deque[Block] = field(default_factory=deque)
     exchange: Exchange | None = None
     last: Read | None = None
-    probe: Read | None = None
     heard: int | None = None
     stalled: bool = False
     mute: bool = False
@@ -128,13 +126,12 @@ class ModbusDriver(Driver):
         self._framing = framing_of(mode)
         self._blocks = lay_out(profile.registers, unit, profile.gap, options.channels, catalogue)
         asked = [probe.read(unit) for probe in profile.probe or ()]
-        self._probes = deque(probes_for([block.read for block in self._blocks], asked))
+        self._probes = Probes([block.read for block in self._blocks], asked)
         self._every = round((options.every_s or profile.every_s) * NS_PER_S)
         self._timeout = round(options.timeout_s * NS_PER_S)
-        reads = [block.read for block in self._blocks] + (list(self._probes) if self._serial else [])
+        reads = [block.read for block in self._blocks] + (list(self._probes.both) if self._serial else [])
         self._allowed = frozenset(self._without_transaction(self._framing.encode(read, 0)) for read in reads)
-        make, _, model = profile.name.partition(" ")
-        self.identity = {"make": make, "model": model}
+        self.identity = dict(zip(("make", "model"), profile.name.split(" ", 1), strict=False))
         self._transaction = 0
         self._outstanding: dict[int, None] = {}
         self._told: dict[str, float] = {}
@@ -153,7 +150,10 @@ class ModbusDriver(Driver):
     def on_start(self, now: int) -> None:
         """What an earlier conversation asked for may still be on its way."""
         self._line = Line(suspect=self._serial, slot=now)
+        self._probes.restart()
         self._outstanding.clear()
+        self._told.clear()
+        self._refused.clear()
         self._go_on(now)
 
     def on_timer(self, now: int) -> None:
@@ -205,17 +205,14 @@ class ModbusDriver(Driver):
         self._discard(len(self.buffer))
         if line.mute:
             line.mute = line.suspect = False
-            line.probe = None
+            self._probes.settle()
             if now >= line.slot:
                 self._take_slot(line, now)
         read, block = line.queue[0].read, None
         # Two polls of one shape in a row: a reply to the first, sent twice, would do for the second.
         twins = line.last is not None and line.last.shape == read.shape and line.last.address != read.address
         if self._serial and (line.suspect or twins):
-            if line.probe is None:
-                line.probe = self._probes[0]
-                self._probes.rotate()
-            read = line.probe
+            read = self._probes.next()
         else:
             block = line.queue.popleft()
         self._transaction = next_transaction(self._transaction, self._outstanding)
@@ -238,7 +235,7 @@ class ModbusDriver(Driver):
         else:
             self.counters["probes_answered"] += 1
             self._line.suspect = False
-            self._line.probe = None
+            self._probes.settle()
             self._line.refusals = 0
 
     def _use(self, block: Block, data: bytes) -> None:
@@ -268,7 +265,7 @@ class ModbusDriver(Driver):
         self.counters[f"exception_{code}"] += 1
         if not self._line.suspect:
             # Between two polls of one shape nothing else is on its way: any answer keeps them apart.
-            self._line.probe = None
+            self._probes.settle()
             return
         self._line.refusals += 1
         if self._line.refusals >= REFUSALS:

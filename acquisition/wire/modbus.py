@@ -9,10 +9,9 @@ header and throws away what follows. We know which reply we expect, to the byte,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from enum import StrEnum
-from itertools import chain, count
 from typing import Protocol
 
 from pymodbus.framer.rtu import FramerRTU
@@ -30,8 +29,6 @@ from pymodbus.pdu.register_message import (
     ReadInputRegistersRequest,
     ReadInputRegistersResponse,
 )
-
-from acquisition.errors import ConfigError
 
 MAX_FRAME = 260
 """Longest frame on either line: 256 bytes on a serial one, 7 of header and 253 of PDU on TCP."""
@@ -209,29 +206,6 @@ def next_transaction(last: int, outstanding: Collection[int]) -> int:
     while transaction in outstanding:
         transaction = (transaction + 1) % TRANSACTIONS
     return transaction
-
-
-def probes_for(polls: Sequence[Read], asked: Sequence[Read] = ()) -> tuple[Read, Read]:
-    """Two reads whose replies can be taken neither for a reply to any poll nor for one to the other.
-
-    Args:
-        polls: What is read, at least one.
-        asked: The two to use, if any; by default the beginning of a block, or more than a block has.
-
-    Raises:
-        ConfigError: those asked for will not do.
-    """
-    shapes = {poll.shape for poll in polls}
-    if asked:
-        used = [read for read in asked if read.shape in shapes]
-        if used or asked[0].shape == asked[1].shape:
-            raise ConfigError(["probe: the two replies must differ in length from each other and from every poll's"])
-        return asked[0], asked[1]
-    shorter = (replace(poll, count=n) for poll in polls for n in range(1, poll.count))
-    longer = (replace(polls[0], count=n) for n in count(polls[0].count + 1))
-    free = (read for read in chain(shorter, longer) if read.shape not in shapes)
-    first = next(free)
-    return first, next(read for read in free if read.shape != first.shape)
 
 
 def _crc_holds(frame: bytes) -> bool:

@@ -316,7 +316,7 @@ def test_a_reply_is_stamped_when_it_came_or_not_used_at_all() -> None:
 def test_a_link_that_was_opened_again_is_probed_again() -> None:
     bench = Bench(build(RPM), answering).run(S + 1)
     bench.driver.start(bench.now)
-    assert bench.driver.take_frames() == [OTHER_PROBE]
+    assert bench.driver.take_frames() == [PROBE]
 
 
 @pytest.mark.parametrize("function", [5, 6, 15, 16, 22, 23])

@@ -14,8 +14,8 @@ from acquisition.wire.modbus import (
     TcpFraming,
     framing_of,
     next_transaction,
-    probes_for,
 )
+from acquisition.wire.probes import Probes
 from tests.drivers.modbus_bench import rtu
 
 # PROTOCOLS.md 4.8, 4.9, 4.18, 4.19
@@ -162,19 +162,51 @@ def test_rtu_through_a_serial_server_is_rtu() -> None:
 @pytest.mark.parametrize("counts", [(1,), (2,), (1, 2), (9,), (1, 2, 3), (125,), (2, 2)])
 def test_the_probes_have_shapes_that_no_poll_and_no_other_probe_has(counts: tuple[int, ...]) -> None:
     polls = [Read(1, 4, 100 * index, count) for index, count in enumerate(counts)]
-    shapes = {read.shape for read in (*polls, *probes_for(polls))}
+    shapes = {read.shape for read in (*polls, *Probes(polls).both)}
     assert len(shapes) == len(set(counts)) + 2
 
 
 def test_probes_for_coils_count_bytes_not_bits() -> None:
-    first, second = probes_for([Read(1, 1, 0, 5)])
+    first, second = Probes([Read(1, 1, 0, 5)]).both
     assert (first.shape, second.shape) == ((1, 2), (1, 3))
 
 
 def test_a_probe_as_long_as_a_poll_or_as_the_other_is_refused() -> None:
     for counts in ((2, 3), (3, 2), (3, 3)):
         with pytest.raises(ConfigError, match="probe: the two replies must differ in length"):
-            probes_for([Read(1, 4, 0, 2)], [Read(1, 4, 50, count) for count in counts])
+            Probes([Read(1, 4, 0, 2)], [Read(1, 4, 50, count) for count in counts])
+
+
+def test_each_doubt_has_the_other_probe_and_keeps_to_it() -> None:
+    probes = Probes([Read(1, 4, 0, 9)])
+    first, second = probes.both
+    assert [probes.next(), probes.next()] == [first, first]
+    probes.settle()
+    assert [probes.next(), probes.next()] == [second, second]
+    probes.settle()
+    assert probes.next() == first
+
+
+def test_a_link_opened_again_begins_with_the_first_probe_unless_answers_to_it_may_still_come() -> None:
+    probes = Probes([Read(1, 4, 0, 9)])
+    first, second = probes.both
+    probes.next()
+    probes.settle()
+    probes.restart()
+    assert [probes.next(), probes.next()] == [first, first]
+    probes.settle()
+    probes.restart()
+    assert probes.next() == second
+
+
+def test_probes_of_a_link_that_was_closed_on_them_are_not_forgotten() -> None:
+    probes = Probes([Read(1, 4, 0, 9)])
+    probes.next()
+    probes.restart()
+    assert probes.next() == probes.both[0]
+    probes.settle()
+    probes.restart()
+    assert probes.next() == probes.both[1]
 
 
 def test_pymodbus_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
