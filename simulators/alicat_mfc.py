@@ -13,19 +13,24 @@ import struct
 from simulators.modbus_server import ModbusServer, Readings, Registers
 
 DEFAULT_LINK = "pty:///tmp/ecmo-sweep"
+MASS_FLOW = 1208
 PRESSURE_PSIA = 14.7
 TEMPERATURE_C = 25.0
 
 
 class AlicatMfc(ModbusServer):
-    """The controller; unit 1.
+    """The controller.
 
     Args:
         readings: The present values by channel id; the mass flow is `ecmo_sweep` in L/min.
+        unit: Its Modbus address.
+        tcp: Reached through a gateway to Modbus TCP.
     """
 
-    def __init__(self, readings: Readings) -> None:
-        super().__init__(self._map)
+    channels = ("ecmo_sweep",)
+
+    def __init__(self, readings: Readings, *, unit: int = 1, tcp: bool = False) -> None:
+        super().__init__(self._map, MASS_FLOW, unit=unit, tcp=tcp)
         self._readings = readings
 
     def _map(self, wanted: range) -> Registers:

@@ -13,17 +13,22 @@ from simulators.modbus_server import ModbusServer, Readings, Registers
 DEFAULT_LINK = "pty:///tmp/ecmo-leviflow"
 MEASUREMENT_ERROR = 1 << 1
 REVERSE_FLOW = 1 << 2
+TEMPERATURE = 6
 
 
 class Leviflow(ModbusServer):
-    """The converter with a sensor on the arterial line; unit 1.
+    """The converter with a sensor on the arterial line.
 
     Args:
         readings: The present values by channel id: `ecmo_flow` in L/min; without it the sensor cannot measure.
+        unit: Its Modbus address.
+        tcp: Reached through a gateway to Modbus TCP.
     """
 
-    def __init__(self, readings: Readings) -> None:
-        super().__init__(self._map)
+    channels = ("ecmo_flow",)
+
+    def __init__(self, readings: Readings, *, unit: int = 1, tcp: bool = False) -> None:
+        super().__init__(self._map, TEMPERATURE, unit=unit, tcp=tcp)
         self._readings = readings
 
     def _map(self, wanted: range) -> Registers:
@@ -33,7 +38,7 @@ class Leviflow(ModbusServer):
         registers = dict.fromkeys(range(10), 0)
         registers[0] = status
         registers[1] = round((flow or 0.0) * 100) & 0xFFFF
-        registers[6] = round(values.get("ecmo_temp_art", 0.0) * 100) & 0xFFFF
+        registers[TEMPERATURE] = round(values.get("ecmo_temp_art", 0.0) * 100) & 0xFFFF
         registers[8], registers[9] = divmod(round((flow or 0.0) * 1000) & 0xFFFFFFFF, 0x10000)
         return registers
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 ILLEGAL_FUNCTION = 1
 ILLEGAL_ADDRESS = 2
 ILLEGAL_VALUE = 3
-READ_HOLDING, READ_INPUT = 3, 4
+READ_INPUT = 4
 WRITES = (5, 6, 15, 16, 22, 23)
 
 Readings = Callable[[], Mapping[str, float]]
@@ -51,16 +51,25 @@ class ModbusServer:
     Attributes:
         faults: What happens to the next replies, one each; empty when all is well.
         refused_writes: Requests to write that were received; none was obeyed.
+        channels: Channel ids of the values that it sends.
+        answered: Good replies that had the register `main`, each sent whole and once or more.
+        muted: It has fallen silent: it reads requests and does nothing about them.
 
     Args:
         registers: The input registers at this moment, called once for each read with the range that is asked for.
+        main: Address of a register that every poll reads and no probe has to.
         unit: Its address.
         tcp: Frames have the header of Modbus TCP instead of address and checksum.
     """
 
-    def __init__(self, registers: Callable[[range], Registers], *, unit: int = 1, tcp: bool = False) -> None:
+    channels: tuple[str, ...] = ()
+
+    def __init__(self, registers: Callable[[range], Registers], main: int, *, unit: int = 1, tcp: bool = False) -> None:
         self.faults: deque[Fault] = deque()
         self.refused_writes = 0
+        self.answered = 0
+        self.muted = False
+        self._main = main
         self._registers = registers
         self._unit = unit
         self._tcp = tcp
@@ -72,7 +81,7 @@ class ModbusServer:
                 header, unit, pdu = await (self._next_tcp(reader) if self._tcp else self._next_rtu(reader))
             except asyncio.IncompleteReadError:
                 return
-            if unit != self._unit:
+            if unit != self._unit or self.muted:
                 continue
             fault = self.faults.popleft() if self.faults else Fault()
             reply = self.answer(pdu) if fault.exception is None else bytes((pdu[0] | 0x80, fault.exception))
@@ -84,6 +93,9 @@ class ModbusServer:
                 await asyncio.sleep(fault.delay_s)
             writer.write(fault.before + frame[: fault.keep] * fault.copies)
             await writer.drain()
+            if reply[0] == READ_INPUT and fault.copies and fault.keep is None and not fault.corrupt:
+                address, count = struct.unpack(">HH", pdu[1:])
+                self.answered += self._main in range(address, address + count)
 
     def answer(self, pdu: bytes) -> bytes:
         """The reply to a request, both without framing."""

@@ -12,19 +12,24 @@ from simulators.modbus_server import ModbusServer, Readings, Registers
 DEFAULT_LINK = "pty:///tmp/ecmo-puralev"
 OFF, SPEED_CONTROL, ERROR = 1, 2, 4
 BASE = 0x4000
+SET_SPEED = BASE + 3
 DRIVER_TEMPERATURE_C = 41
 SUPPLY_TENTHS_OF_VOLT = 240
 
 
 class Puralev(ModbusServer):
-    """The drive; unit 1.
+    """The drive.
 
     Args:
         readings: The present values by channel id: `ecmo_rpm` and `ecmo_rpm_set`.
+        unit: Its Modbus address.
+        tcp: Reached through a gateway to Modbus TCP.
     """
 
-    def __init__(self, readings: Readings) -> None:
-        super().__init__(self._map)
+    channels = ("ecmo_rpm", "ecmo_rpm_set")
+
+    def __init__(self, readings: Readings, *, unit: int = 1, tcp: bool = False) -> None:
+        super().__init__(self._map, SET_SPEED, unit=unit, tcp=tcp)
         self._readings = readings
 
     def _map(self, wanted: range) -> Registers:

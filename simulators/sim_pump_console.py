@@ -43,8 +43,10 @@ class SimPumpConsole(ModbusServer):
         tcp: Speaks Modbus TCP.
     """
 
+    channels = (*(channel for channel, _ in _SIGNED.values()), *_SPEEDS.values(), "sim_counter")
+
     def __init__(self, readings: Readings, *, unit: int = 1, tcp: bool = False) -> None:
-        super().__init__(self._map, unit=unit, tcp=tcp)
+        super().__init__(self._map, _COUNTER, unit=unit, tcp=tcp)
         self.counter = 0
         self._readings = readings
 
