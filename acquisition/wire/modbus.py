@@ -144,7 +144,8 @@ class RtuFraming:
         function, size = read.shape
         request = self.encode(read, transaction)
 
-        def sound(frame: bytes) -> bool:
+        def sound(start: int, end: int) -> bool:
+            frame = bytes(buffer[start:end])
             # A line with local echo repeats the request, and one for coils can have the form of its own reply.
             return _crc_holds(frame) and frame != request
 
@@ -177,8 +178,15 @@ class TcpFraming:
         """The first reply with the right transaction, unit, function and length."""
         function, size = read.shape
         begin = transaction.to_bytes(2, "big") + b"\0\0"
-        data = _first(buffer, begin + bytes((0, size + 3, read.unit, function, size)), size + 9, bool)
-        refusal = _first(buffer, begin + bytes((0, 3, read.unit, function | EXCEPTION)), 9, bool)
+        head = begin + bytes((0, size + 3, read.unit, function, size))
+
+        def sound(start: int, end: int) -> bool:
+            # No checksum here: a frame that was broken off shows only by the next one of its kind beginning inside
+            # it. Of its kind, because any other header could also be the device's own small numbers.
+            return head[2:] not in buffer[start + 3 : end + len(head) - 1]
+
+        data = _first(buffer, head, size + 9, sound)
+        refusal = _first(buffer, begin + bytes((0, 3, read.unit, function | EXCEPTION)), 9, sound)
         return _earliest(buffer, data, 9, 0, refusal)
 
     def strays(self, data: bytes) -> list[int]:
@@ -186,10 +194,10 @@ class TcpFraming:
         found: list[int] = []
         at = 0
         while at + 9 <= len(data):
-            length = int.from_bytes(data[at + 4 : at + 6], "big")
-            if data[at + 2 : at + 4] == b"\0\0" and 3 <= length <= MAX_FRAME - 6 and at + 6 + length <= len(data):
+            size = _header_length(data, at)
+            if size and at + size <= len(data):
                 found.append(int.from_bytes(data[at : at + 2], "big"))
-                at += 6 + length
+                at += size
             else:
                 at += 1
         return found
@@ -220,12 +228,21 @@ def _reply_size(function: int, size: int) -> int:
     return size + 5 if reads_bits(function) or size % 2 == 0 else 0
 
 
-def _first(buffer: bytearray, prefix: bytes, size: int, sound: Callable[[bytes], bool]) -> tuple[int, int] | None:
-    start = buffer.find(prefix)
+def _header_length(data: bytes | bytearray, at: int) -> int:
+    """Length of the reply on TCP whose header begins at `at`; 0 where none does."""
+    if len(data) < at + 9 or data[at + 2 : at + 4] != b"\0\0":
+        return 0
+    length = int.from_bytes(data[at + 4 : at + 6], "big")
+    # On a serial line the same PDU has address and checksum, three bytes, and not a header of seven.
+    return length + 6 if length >= 3 and _reply_size(data[at + 7], data[at + 8]) == length + 2 else 0
+
+
+def _first(buffer: bytearray, head: bytes, size: int, sound: Callable[[int, int], bool]) -> tuple[int, int] | None:
+    start = buffer.find(head)
     while 0 <= start <= len(buffer) - size:
-        if sound(bytes(buffer[start : start + size])):
+        if sound(start, start + size):
             return start, start + size
-        start = buffer.find(prefix, start + 1)
+        start = buffer.find(head, start + 1)
     return None
 
 

@@ -142,6 +142,27 @@ def test_on_tcp_a_header_that_promises_more_than_comes_hides_nothing() -> None:
     assert found.data == b"abcd"
 
 
+@pytest.mark.parametrize("cut", range(1, 13))
+@pytest.mark.parametrize("other", ["0006", "0005"])
+def test_on_tcp_a_frame_that_was_broken_off_is_not_completed_with_the_next_one(cut: int, other: str) -> None:
+    mine, late = (bytes.fromhex(number + "0000 0007 01 04 04 61626364") for number in ("0006", other))
+    found = TCP.find(bytearray(mine[:cut] + late + mine), Read(1, 4, 0, 2), 6)
+    assert found is not None
+    assert found.start in (cut, cut + len(late))
+    assert found.data == b"abcd"
+
+
+@pytest.mark.parametrize(
+    "words", ["0000 0003 0003 0000", "0000 0005 0104 0200", "0000 0003 0184 0000", "0000 000b 0104"]
+)
+def test_on_tcp_small_numbers_that_look_like_another_header_are_read(words: str) -> None:
+    data = bytes.fromhex(words)
+    frame = b"\0\6\0\0" + bytes((0, len(data) + 3, 1, 4, len(data))) + data
+    found = TCP.find(bytearray(frame), Read(1, 4, 0, len(data) // 2), 6)
+    assert found is not None
+    assert found.data == data
+
+
 def test_on_tcp_an_exception_gives_its_code() -> None:
     reply = TCP.find(bytearray.fromhex("0006 0000 0003 01 84 0B"), Read(1, 4, 0, 2), 6)
     assert reply is not None
