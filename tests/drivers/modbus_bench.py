@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from acquisition.catalogue import Catalogue, shipped_config
+from acquisition.clock import SystemClock
 from acquisition.driver import Emission, Notice, Reading
+from acquisition.transports.url import open_link
 from drivers.modbus import ModbusDriver
 
 MS = 1_000_000
@@ -115,3 +118,21 @@ def registers_reply(request: bytes, registers: Mapping[int, int]) -> bytes:
         return rtu(request[0], request[1] | 0x80, b"\x02")
     data = b"".join((registers[each] & 0xFFFF).to_bytes(2, "big") for each in wanted)
     return rtu(request[0], request[1], bytes((len(data),)) + data)
+
+
+async def converse(driver: ModbusDriver, link: str, enough: Callable[[list[Reading]], bool]) -> list[Reading]:
+    """Lets a driver talk over a real link, in real time, until the readings are enough."""
+    clock, readings = SystemClock(), list[Reading]()
+    async with asyncio.timeout(10), open_link(link) as transport:
+        driver.start(clock.now().mono_ns)
+        while not enough(readings):
+            for frame in driver.take_frames():
+                await transport.send(frame)
+            wait = None if driver.deadline is None else clock.seconds_until(driver.deadline)
+            data = await transport.receive(wait)
+            now = clock.now().mono_ns
+            if data:
+                driver.receive(data, now)
+            driver.tick(now)
+            readings += [each for each in driver.take_emissions() if isinstance(each, Reading)]
+    return readings
