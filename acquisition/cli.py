@@ -126,7 +126,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the running daemon: devices, sinks, backlog, journal, clock; exit code 1 if something needs a person."""
-    path = file or load_config(_needed(config, "--config or --file")).status_file
+    path = file or load_config(_needed(config, "--config or --file"), for_sinks=False).status_file
     health = Health.read(path)
     now_ns = SystemClock().now().utc_ns + health.clock.ahead_ns
     stale = now_ns - health.time_ns > STALE_NS
@@ -187,7 +187,7 @@ def query(
     format_: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
 ) -> None:
     """Print readings from a journal, also while the daemon runs."""
-    if bed is not None and (config is None or load_config(config).site.bed != bed):
+    if bed is not None and (config is None or load_config(config, for_sinks=False).site.bed != bed):
         raise ConfigError([f"--bed {bed}: not the bed of the configuration; a journal holds one bed"])
     wanted = None if channels is None else {name.strip() for name in channels.split(",") if name.strip()}
     for name in wanted or ():
@@ -219,7 +219,7 @@ def journal_stat(config: AnyConfigPath = None, journal: JournalPath = None, as_j
 
 
 def _journal_directory(config: Path | None, journal: Path | None) -> Path:
-    directory = journal or load_config(_needed(config, "--config or --journal")).journal.directory
+    directory = journal or load_config(_needed(config, "--config or --journal"), for_sinks=False).journal.directory
     if not directory.is_dir():
         raise ConfigError([f"{directory}: no journal there"])
     return directory

@@ -73,7 +73,7 @@ class Daemon:
         """
         interval = self.config.journal.commit_interval_ms / 1000
         async with Journal(self.config.journal.directory, commit_interval_s=interval) as journal:
-            clock = self._given_clock or SystemClock(not_before_ns=journal.newest_ns)
+            clock = self._given_clock or SystemClock(not_before_ns=journal.newest_ns + 1)
             self._started_ns = clock.now().utc_ns
             self._begin(journal, clock)
             for device in self.config.device:
@@ -139,13 +139,8 @@ class Daemon:
     def _add_sink(self, sink_config: AnySink, journal: Journal, clock: Clock) -> None:
         sink = make_sink(sink_config, self.config)
         forwarder = Forwarder(sink_config.id, sink, journal, clock, batch_points=sink_config.batch_points, rng=Random())
-
-        async def run() -> None:
-            async with sink:
-                await forwarder.run()
-
         self.forwarders.append(forwarder)
-        self._supervisor.add(sink_config.id, run)
+        self._supervisor.add(sink_config.id, forwarder.run)
 
     async def _heartbeat(self, journal: Journal, clock: Clock) -> None:
         notify("READY=1")
@@ -262,16 +257,18 @@ def make_sink(sink: AnySink, config: Config) -> Sink:
     if isinstance(sink, InfluxV2Config):
         return InfluxV2Sink(
             url=sink.url, token=plain, org=sink.org, bucket=sink.bucket,
-            timeout_s=sink.timeout_s, verify_tls=sink.verify_tls, site=site, bed=bed,
+            timeout_s=sink.timeout_s, verify_tls=sink.verify_tls,
+            ca_file=sink.ca_file, site=site, bed=bed,
         )  # fmt: skip
     if isinstance(sink, InfluxV1Config):
         return InfluxV1Sink(
             url=sink.url, database=sink.database, username=sink.username, password=plain,
-            retention_policy=sink.retention_policy, timeout_s=sink.timeout_s, verify_tls=sink.verify_tls, site=site, bed=bed,
+            retention_policy=sink.retention_policy, timeout_s=sink.timeout_s, verify_tls=sink.verify_tls,
+            ca_file=sink.ca_file, site=site, bed=bed,
         )  # fmt: skip
     return MqttSink(
         host=sink.host, port=sink.port, prefix=sink.prefix, username=sink.username, password=plain, tls=sink.tls,
-        ca_file=sink.ca_file, timeout_s=sink.timeout_s, verify_tls=sink.verify_tls, site=site, bed=bed,
+        timeout_s=sink.timeout_s, verify_tls=sink.verify_tls, ca_file=sink.ca_file, site=site, bed=bed,
     )  # fmt: skip
 
 

@@ -165,7 +165,9 @@ def _tally(reader: JournalReader, sent: dict[str, dict[str, int]]) -> Iterator[t
             gaps[observation.device] += observation.event is EventKind.GAP
             continue
         if observation.kind == "numerics":
-            stored.update((observation.device, channel) for channel in observation.values)
+            # What a device says in place of a number is a reading too.
+            said = observation.values.keys() | observation.states.keys()
+            stored.update((observation.device, channel) for channel in said)
         else:
             stored[observation.device, observation.channel] += len(observation.raw) // 4
     expected = {(device, channel): count for device, counts in sent.items() for channel, count in counts.items()}

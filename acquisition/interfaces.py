@@ -46,6 +46,10 @@ class Transport(Protocol):
         """
         ...
 
+    async def aclose(self) -> None:
+        """Gives up what outlives a conversation, such as a listener's port; the link is not entered again."""
+        ...
+
     @property
     def peer(self) -> str:
         """Who is at the other end, for people: a path, an address and port."""

@@ -22,7 +22,8 @@ class TraceRecorder:
     def __init__(self, path: Path, *, link: str, driver: str, clock: Clock) -> None:
         start = clock.now()
         self._start = start.mono_ns
-        self._redactor = Redactor()
+        self._cut_received = Redactor()
+        self._cut_sent = Redactor()  # an acknowledgement repeats names that its request gave
         self._pieces = 0
         self._writer = TraceWriter(
             _unused(path), TraceHeader(link=link, driver=driver, started=rfc3339(start.utc_ns, 9))
@@ -30,13 +31,13 @@ class TraceRecorder:
 
     def received(self, data: bytes, instant: Instant) -> None:
         """Bytes that came."""
-        kept = self._redactor.feed(data)
+        kept = self._cut_received.feed(data)
         if kept:
             self._write("<", kept, instant)
 
     def sent(self, data: bytes, instant: Instant) -> None:
         """Bytes that left; empty when the driver was woken and sent nothing."""
-        self._write(">", data, instant)
+        self._write(">", self._cut_sent.feed(data), instant)
 
     @property
     def pieces(self) -> int:

@@ -60,7 +60,7 @@ async def replay(
     device: str | None = None,
     speed: float | None = None,
     zone: ZoneInfo | None = None,
-) -> Session:
+) -> str | None:
     """Runs a trace through a driver, a session and a stamper, as a live link would be.
 
     Args:
@@ -72,7 +72,7 @@ async def replay(
         zone: Zone of the device's own clock.
 
     Returns:
-        The session after its end, for its counters.
+        What was wrong with the last line of the file, if it was cut off.
 
     Raises:
         TraceError: the file is damaged before its last line.
@@ -82,7 +82,7 @@ async def replay(
     stamper = Stamper(device, Catalogue.shipped(), zone=zone)
     session = Session(device, driver, transport, transport.clock, Handing(take, acknowledges=True), stamper)
     await session.run()
-    return session
+    return transport.damage
 
 
 async def replay_trace(
@@ -112,9 +112,8 @@ async def replay_trace(
         raise ConfigError([f"{trace}: the trace names no driver; give --driver"])
     driver = build_driver(name, profile, options, Catalogue.shipped(), (trace.parent, Path()))
     take, count = _printer(out, as_json=as_json)
-    session = await replay(trace, driver, take, speed=speed, zone=_zone(timezone))
+    damage = await replay(trace, driver, take, speed=speed, zone=_zone(timezone))
     counters = ", ".join(f"{key} {number}" for key, number in sorted(driver.counters.items()))
-    damage = session.status.error
     return f"{trace}: {count()} observations ({counters})" + (f"; {damage}" if damage else "")
 
 
@@ -162,6 +161,7 @@ async def record_link(
             raise
     finally:
         recorder.close()
+        await transport.aclose()
     return recorder.pieces
 
 

@@ -148,7 +148,7 @@ def _headline(health: Health, now_ns: int) -> Text:
     running = age(now_ns - health.started_ns)
     text = Text.assemble(
         ("ecmo-daq ", "bold"), f"{health.version}  {health.site}/{health.bed}  running {running}  ",
-        (rfc3339(now_ns, 0), "dim"), ("  research use only", "dim italic"),
+        (rfc3339(now_ns, 0)[11:], "dim"), ("  research use only", "dim italic"),
     )  # fmt: skip
     return text
 

@@ -133,6 +133,7 @@ class Session:
                 retry = min(2 * retry, LAST_RETRY_S)
         finally:
             await self._settle()
+            await self._transport.aclose()
 
     async def _pump(self) -> None:
         instant = self._clock.now()

@@ -146,11 +146,16 @@ class Hl7Monitor:
         self._waiting: deque[Report] = deque()
         self._due = self._clock.now().mono_ns + self._every_ns
         self._turns = 0
+        self._stopped = False
 
     @property
     def waiting(self) -> int:
         """Reports that have been made and not yet been acknowledged."""
         return len(self._waiting)
+
+    def stop(self) -> None:
+        """Makes no more reports; those that wait are still delivered."""
+        self._stopped = True
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Sends what is due, oldest first, each only when the one before is acknowledged."""
@@ -179,6 +184,9 @@ class Hl7Monitor:
 
     def _make_due(self) -> None:
         now = self._clock.now()
+        if self._stopped:
+            self._due = now.mono_ns + self._every_ns
+            return
         behind = (now.mono_ns - self._due) // self._every_ns - self._most_waiting
         if behind > 0:
             self.dropped += behind * (2 if self._waves else 1)
@@ -235,7 +243,7 @@ class Hl7Monitor:
             rows += [
                 f"NA|{name}|{place}|{samples}|{unit}|||||R",
                 f"NM|0^MDC_ATTR_SAMP_RATE^MDC|{place}.1|{source.rate_hz:g}|{_PER_SECOND}",
-                f"NM|2327^MDC_ATTR_NU_MSMT_RES^MDC|{place}.2|{source.resolution!r}|{unit}",
+                f"NM|2327^MDC_ATTR_NU_MSMT_RES^MDC|{place}.2|{float(source.resolution)!r}|{unit}",
                 f"NM|262196^MDC_EVT_INOP^MDC|{place}.3|{INOP}",
             ]
         return rows

@@ -50,6 +50,9 @@ class MemoryTransport:
         self._here.moved.set()
         self._there.lose(f"{self._name}: the other end has closed")
 
+    async def aclose(self) -> None:
+        """Nothing outlives a conversation."""
+
     async def receive(self, timeout_s: float | None) -> bytes:
         """The next piece; empty when `timeout_s` has passed without one.
 

@@ -168,6 +168,10 @@ class StreamTransport(ABC):
         if connection.alive:
             await connection.written(FAREWELL_S)
 
+    async def aclose(self) -> None:
+        """Closes what is open; a port or connection lives no longer than its conversation, except a listener's."""
+        await self.__aexit__(None, None, None)
+
     async def receive(self, timeout_s: float | None) -> bytes:
         """The next bytes; empty when `timeout_s` has passed without any.
 

@@ -83,6 +83,9 @@ class TraceTransport:
         if pieces is not None:
             pieces.close()
 
+    async def aclose(self) -> None:
+        """Nothing outlives a replay."""
+
     async def receive(self, timeout_s: float | None) -> bytes:
         """The next recorded bytes; empty at a recorded send, or when `timeout_s` of the trace's time passes before.
 

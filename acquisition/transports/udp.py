@@ -81,6 +81,9 @@ class UdpTransport:
             opened.transport.abort()
             await opened.closed
 
+    async def aclose(self) -> None:
+        """A socket lives no longer than its conversation."""
+
     async def receive(self, timeout_s: float | None) -> bytes:
         """The next datagram; empty when `timeout_s` has passed without one.
 

@@ -40,7 +40,7 @@ _SPELLINGS = {"mmHg": "mm[Hg]", "bpm": "{beat}/min", "degC": "Cel", "°C": "Cel"
 _MDC = re.compile(r"\d{1,10}", re.ASCII)
 _TERM = re.compile(r"MDC_[A-Z0-9_]{1,64}")
 _MDIL = re.compile(r"([0-9A-Fa-f]{4})-([0-9A-Fa-f]{4})", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})(?:[eE][+-]?\d{1,2})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d{1,17}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _SAMPLE = re.compile(r"([+-]?)(\d{0,10})(?:\.(\d{0,9}))?", re.ASCII)
 _LARGEST = 2**31 - 1
 

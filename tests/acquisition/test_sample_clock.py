@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ T0 = 1_700_000_000 * NS
 def test_late_packets_do_not_wobble_the_samples() -> None:
     clock, rng = SampleClock(PERIOD), random.Random(1)
     starts = [clock.place(125, T0 + n * NS + rng.randrange(200_000_000)) for n in range(600)]
-    assert [b - a for a, b in zip(starts, starts[1:], strict=False)] == [NS] * 599  # type: ignore[operator]
+    assert [b - a for a, b in pairwise(starts)] == [NS] * 599  # type: ignore[operator]
 
 
 def test_blocks_the_device_says_are_missing_leave_a_hole_of_whole_periods() -> None:
@@ -59,7 +60,7 @@ def test_drift_is_followed_slowly_and_within_tolerance() -> None:
         assert placed is not None
         starts.append(placed)
         assert abs(arrival - NS - placed) < TOLERANCE_NS + 20_000_000
-    steps = {b - a for a, b in zip(starts, starts[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(starts)}
     assert min(steps) >= NS
     assert max(steps) <= NS + NS * SLEW_PPM // 1_000_000
 
