@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import struct
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from acquisition.catalogue import Catalogue
+from acquisition.catalogue import Catalogue, shipped_config
 from acquisition.errors import ConfigError
 from acquisition.model import EventKind, State
 from acquisition.wire.register_blocks import Decoded, lay_out
 from acquisition.wire.registers import Register
+from drivers.modbus import ModbusDriver
 from tests.drivers.modbus_bench import build
 
 FLOW = {"function": 4, "address": 0, "type": "i16", "channel": "ecmo_flow", "unit": "mL/min"}
@@ -186,3 +189,21 @@ def test_a_driver_is_not_built_from_a_profile_that_does_not_fit_the_catalogue() 
     with pytest.raises(ConfigError, match="unit: 0 is no address of a device on a serial line"):
         build(FLOW, unit=0)
     build(FLOW, unit=0, mode="tcp")
+
+
+def test_the_profile_in_the_guide_is_one() -> None:
+    guide = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "add-a-modbus-device.md"
+    profile, device, *_ = (block.partition("```")[0] for block in guide.read_text("utf-8").split("```toml\n")[1:])
+    (configured,) = tomllib.loads(device)["device"]
+    driver = ModbusDriver.build(configured["options"], Catalogue.shipped(), tomllib.loads(profile))
+    assert configured["driver"] == "modbus"
+    assert driver.identity == {"make": "Acme", "model": "Flow One"}
+
+
+@pytest.mark.parametrize("path", sorted((shipped_config() / "devices").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_register_map_can_be_used(path: Path) -> None:
+    content = tomllib.loads(path.read_text("utf-8"))
+    if "register" not in content:
+        pytest.skip("not a register map")
+    for mode in ("rtu", "tcp", "rtu_over_tcp"):
+        ModbusDriver.build({"mode": mode}, Catalogue.shipped(), content)
