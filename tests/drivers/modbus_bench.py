@@ -48,7 +48,10 @@ class Bench:
         self._watch = watch
         self._arrivals: list[tuple[int, int, bytes]] = []
         self._order = 0
-        driver.start(0)
+        self.reopen()
+
+    def reopen(self) -> None:
+        self.driver.start(self.now)
         self._after(woken=False)
 
     def inject(self, at: int, data: bytes) -> None:

@@ -180,12 +180,15 @@ def test_between_two_polls_of_one_length_a_refused_probe_keeps_them_apart_too() 
     only = {10: 3425, 20: 3500}
 
     def device(frame: bytes, now: int) -> Arrivals:
-        probing = frame[5] != 1 and now < 10 * MS
-        return [(5 * MS, registers_reply(frame, MAP if probing else only))]
+        return [(5 * MS, registers_reply(frame, MAP if now < 10 * MS else only))]
 
-    bench = Bench(build(RPM, RPM_SET), device).run(900 * MS)
-    assert [dict(reading.values) for _, reading in bench.readings] == [{"ecmo_rpm": 3425.0}, {"ecmo_rpm_set": 3500.0}]
-    assert bench.driver.counters["exception_2"] == 1
+    bench = Bench(build(RPM, RPM_SET), device).run(2900 * MS)
+    assert [dict(reading.values) for _, reading in bench.readings] == [
+        {"ecmo_rpm": 3425.0},
+        {"ecmo_rpm_set": 3500.0},
+    ] * 3
+    # One between the two, and one between the rounds: never a reason to wait for silence.
+    assert bench.driver.counters["exception_2"] == 5
 
 
 def test_a_reply_sent_twice_never_becomes_the_value_of_the_next_block_of_equal_length() -> None:
@@ -249,6 +252,14 @@ def test_a_device_that_only_refuses_probes_is_read_after_five_seconds_of_silence
     bench = Bench(build(RPM), lambda frame, now: [(10 * MS, registers_reply(frame, refusing))]).run(8 * S)
     assert bench.driver.counters["exception_2"] == 2
     assert [at for at, _ in values_at(bench)] == [5035, 6010, 7010]
+
+
+def test_a_slow_poll_that_waited_for_silence_takes_no_slot_that_has_not_come() -> None:
+    refusing = {10: 3425}
+    driver = build(RPM, every_s=20)
+    bench = Bench(driver, lambda frame, now: [(10 * MS, registers_reply(frame, refusing))]).run(21 * S)
+    assert [at for at, _ in values_at(bench)] == [5035, 20010]
+    assert driver.counters["slots_missed"] == 0
 
 
 def test_silence_does_not_count_while_the_device_still_talks() -> None:
@@ -315,8 +326,22 @@ def test_a_reply_is_stamped_when_it_came_or_not_used_at_all() -> None:
 
 def test_a_link_that_was_opened_again_is_probed_again() -> None:
     bench = Bench(build(RPM), answering).run(S + 1)
-    bench.driver.start(bench.now)
-    assert bench.driver.take_frames() == [PROBE]
+    bench.reopen()
+    assert bench.sent[-1] == (S + 1, PROBE)
+
+
+def test_what_was_told_is_told_again_when_the_link_was_opened_again() -> None:
+    mode = {"function": 4, "address": 10, "channel": "ecmo_mode", "enum": {"3425": "rpm"}}
+
+    def device(frame: bytes, now: int) -> Arrivals:
+        return [(10 * MS, rtu(1, 0x84, b"\x02") if frame[3] == 20 else registers_reply(frame, MAP))]
+
+    bench = Bench(build(mode, RPM_SET), device).run(2500 * MS)
+    told = [notice.text for notice in bench.notices]
+    assert told == ["ecmo_mode: rpm", "function 4, 1 from address 20 refused: illegal data address"]
+    bench.reopen()
+    bench.run(4 * S)
+    assert [notice.text for notice in bench.notices] == 2 * told
 
 
 @pytest.mark.parametrize("function", [5, 6, 15, 16, 22, 23])
