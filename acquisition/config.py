@@ -63,12 +63,10 @@ class JournalConfig(Table):
 
     Attributes:
         commit_interval_ms: How much at most is lost at a power cut.
-        quota_gb: Disk the journal may use, in 10^9 bytes; without it, what the disk has.
     """
 
     directory: Path
     commit_interval_ms: int = Field(default=200, ge=20, le=5000)
-    quota_gb: float | None = Field(default=None, gt=0)
 
 
 class DeviceConfig(Table):

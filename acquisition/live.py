@@ -29,7 +29,7 @@ class LiveView:
     """Listens to sessions and remembers the newest of each channel.
 
     Args:
-        catalogue: To leave hidden channels out.
+        catalogue: To leave hidden and derived channels out: nobody at the bed is shown what we computed.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -60,12 +60,12 @@ class LiveView:
             self.events.append(observation)
 
     def values(self) -> Iterator[LiveValue]:
-        """The newest values, by device and then in the catalogue's order."""
+        """The newest values that devices sent, by device and then in the catalogue's order; nothing derived."""
         order = {channel.id: number for number, channel in enumerate(self._catalogue)}
         shown = (
             value
             for value in self._values.values()
-            if not ((channel := self._catalogue.get(value.channel)) and channel.hidden)
+            if not ((channel := self._catalogue.get(value.channel)) and (channel.hidden or channel.derived))
         )
         yield from sorted(shown, key=lambda value: (value.device, order.get(value.channel, len(order)), value.channel))
 

@@ -20,6 +20,8 @@ from acquisition.model import Quality
 _STYLE = {Quality.GOOD: "bold green", Quality.SUSPECT: "bold yellow", Quality.BAD: "bold red", None: "dim"}
 _LINK = {"open": "green", "opening": "yellow", "silent": "yellow", "lost": "red", "ended": "dim"}
 _SINK = {"idle": "green", "delivering": "green", "waiting": "yellow", "refused": "red"}
+SIDE_BY_SIDE = 33
+"""Columns of a terminal that a device takes on average."""
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Braille dot bits by row and column (Unicode chart U+2800)."""
 
@@ -32,7 +34,10 @@ def live_screen(live: LiveView, health: Health, now_ns: int, *, width: int = 100
     for device in health.devices:
         own = [value for value in values if value.device == device.id]
         tables.append(_device_table(device.id, device.state, device.driver, own, catalogue, now_ns))
-    parts: list[RenderableType] = [_headline(health, now_ns), Columns(tables, padding=(0, 1))]
+    row = Table.grid(*("" for _ in tables), padding=(0, 1))
+    row.add_row(*tables)
+    side_by_side = row if width >= SIDE_BY_SIDE * len(tables) else Columns(tables, padding=(0, 1))
+    parts: list[RenderableType] = [_headline(health, now_ns), side_by_side]
     for (device_id, channel), samples in live.waves().items():
         unit = catalogue.unit(channel)
         present = [sample for sample in samples if sample == sample]

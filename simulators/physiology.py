@@ -37,6 +37,10 @@ AVERAGED_S = 4.0
 KEPT_ABP_S = 60
 L_PER_MIN = 0.06
 
+HYDRAULIC_W = 2.2218e-3
+"""Watts for each mmHg x L/min (clinical reference, section 4, `p_hyd`)."""
+IDLE_POWER_W, EFFICIENCY = 3.0, 0.4
+"""What the motor takes besides; plausible numbers, of no particular console."""
 STEADY = {
     "spo2": (97.0, 0.5),
     "ecmo_svo2": (68.0, 0.6),
@@ -162,6 +166,8 @@ class Patient:
             "hr": self.heart.heart_rate,
             "cvp": venous,
         }
+        head = values["ecmo_p_pre"] - values["ecmo_p_drain"]
+        values["ecmo_power"] = IDLE_POWER_W + HYDRAULIC_W * head * flow / EFFICIENCY
         for channel, (value, size) in STEADY.items():
             phase, period_s = self._wander[channel]
             values[channel] = value + size * sin(phase + 2 * pi * self.time_s / period_s)
