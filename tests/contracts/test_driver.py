@@ -185,7 +185,7 @@ def test_one_damaged_answer_does_not_silence_the_device(case: Case) -> None:
     sound = Bench(case.build())
     sound.start(0)
     sound.converse(case.answers, first, 60)
-    allowed = set(sound.outcome.values)
+    allowed = {*play(case).values, *sound.outcome.values}
     for damaged in damages(first):
         bench = Bench(case.build())
         bench.start(0)
