@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -38,7 +39,14 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", connect)
 
 
-@pytest_asyncio.fixture(autouse=True)
+@pytest.fixture(autouse=True)
+def guard_of_tasks(request: pytest.FixtureRequest) -> None:
+    """Watches the loop of tests that have one; the others are spared making one."""
+    if inspect.iscoroutinefunction(request.function):
+        request.getfixturevalue("no_task_left")
+
+
+@pytest_asyncio.fixture
 async def no_task_left() -> AsyncIterator[None]:
     """A test that leaves a task pending fails."""
     before = asyncio.all_tasks()
