@@ -40,7 +40,7 @@ check: venv ## format, lint, types, import rule and fast tests; under a minute
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -m "not system"
+	$(BIN)/python -m pytest -q -n auto -m "not system"
 
 test: check servers ## check, then the tests with real servers, ttys and processes
 	$(BIN)/python -m pytest -q -m system
