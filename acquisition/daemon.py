@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -80,16 +81,11 @@ class Daemon:
                 self._add_device(device, journal, clock)
             for sink in self.config.sink:
                 self._add_sink(sink, journal, clock)
-            heartbeat = asyncio.create_task(self._heartbeat(journal, clock), name="heartbeat")
+            self._supervisor.add("heartbeat", partial(self._heartbeat, journal, clock))
             try:
                 await self._supervisor.run()
-                # Every link was a trace and is over: the sinks still have work, and a person may look.
-                await asyncio.Event().wait()
             finally:
                 notify("STOPPING=1")
-                heartbeat.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await heartbeat
                 self._closing.close()
                 journal.end_run(clock.now().utc_ns)
                 self._write_status(journal, clock)
