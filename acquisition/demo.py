@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from acquisition.catalogue import Catalogue
 from acquisition.config import load_config
 from acquisition.daemon import Daemon
 from acquisition.derive import pulse_pressure
@@ -171,7 +172,14 @@ def _tally(reader: JournalReader, sent: dict[str, dict[str, int]]) -> Iterator[t
         else:
             stored[observation.device, observation.channel] += len(observation.raw) // 4
     expected = {(device, channel): count for device, counts in sent.items() for channel, count in counts.items()}
+    catalogue = Catalogue.shipped()
     for device, channel in sorted(stored.keys() | expected.keys()):
+        if (
+            (known := catalogue.get(channel))
+            and known.hidden
+            and expected.get((device, channel)) == stored[device, channel]
+        ):
+            continue
         count = expected.get((device, channel))
         if channel == pulse_pressure.CHANNEL:
             count = expected.get((device, pulse_pressure.SYSTOLIC))
