@@ -26,6 +26,7 @@ from acquisition.errors import AcquisitionError, ConfigError
 from acquisition.health import STALE_NS, Health
 from acquisition.journal.reader import JournalReader
 from acquisition.logs import configure
+from acquisition.registry import build_driver
 from acquisition.replay import record_link, replay_trace
 from acquisition.screen import age, journal_screen, status_screen
 
@@ -107,7 +108,19 @@ def check(
 ) -> None:
     """Validate a configuration; every mistake at once, with its place and a hint."""
     settings = load_config(config)
-    out.print(f"{config}: {len(settings.device)} devices, {len(settings.sink)} sinks: valid", highlight=False)
+    out.print(
+        f"{config}: {len(settings.device)} devices, {len(settings.sink)} sinks: valid", highlight=False, soft_wrap=True
+    )
+    for device in settings.device:
+        driver = build_driver(
+            device.driver, device.profile, device.options, Catalogue.shipped(), profile_search(config)
+        )
+        if not driver.verified:
+            what = device.profile or device.driver
+            out.print(
+                f"{device.id}: {what} is unverified on hardware: compare it with the device's own display",
+                soft_wrap=True,
+            )
     if devices and not _until_stopped(_listen_to_all(settings, profile_search(config), seconds)):
         raise typer.Exit(1)
 
@@ -115,7 +128,9 @@ def check(
 async def _listen_to_all(settings: Config, profiles: tuple[Path, ...], seconds: float) -> bool:
     found = await asyncio.gather(*(listen_to(device, seconds, profiles) for device in settings.device))
     for device, told in zip(settings.device, found, strict=True):
-        out.print(f"{device.id}: {told}", style="green" if told.startswith("ok") else "red", highlight=False)
+        out.print(
+            f"{device.id}: {told}", style="green" if told.startswith("ok") else "red", highlight=False, soft_wrap=True
+        )
     return all(told.startswith("ok") for told in found)
 
 

@@ -124,6 +124,7 @@ class Driver(ABC):
         self.counters: Counter[str] = Counter()
         self.identity: dict[str, str] = {}
         self.link_defaults = profile.link if profile else ""
+        self.verified = profile.verified if profile else False
         self._deadline: int | None = None
         self._emissions: list[Emission] = []
         self._to_send: list[bytes] = []
