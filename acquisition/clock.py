@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 NS = 1_000_000_000
-_FRACTION = re.compile(r"\.(\d+)")
+_FRACTION = re.compile(r"[.,](\d+)")
 STEP_NS = 500_000_000
 """A difference this large between system time and ours is a step, not drift."""
 SLEW_PPM = 500
@@ -52,7 +52,8 @@ class SystemClock:
     """The host's clocks.
 
     A forward step is followed at once. A backward step is held: readings keep the time line they are on, so that no
-    stored reading is met again, and the difference is reported until slewing has removed it.
+    stored reading is met again, and the difference is reported until slewing has removed it. A step forward while one
+    back is held is followed only as far as it leads beyond our time line.
 
     Args:
         not_before_ns: UTC below which time must not start, because the journal already has readings up to there.
@@ -62,12 +63,13 @@ class SystemClock:
         mono = time.monotonic_ns()
         self._anchor = max(time.time_ns(), not_before_ns) - mono
         self._checked = mono
-        self._held = 0
+        self._due = 0
+        self._holding = False
 
     def now(self) -> Instant:
         """The present instant."""
         mono = time.monotonic_ns()
-        return Instant(mono + self._anchor, mono)
+        return Instant(mono + self._anchor + self._slewed(mono), mono)
 
     def seconds_until(self, mono_ns: int) -> float:
         """Seconds to wait until the monotonic scale reads `mono_ns`."""
@@ -79,26 +81,28 @@ class SystemClock:
         return self.now().utc_ns - time.time_ns()
 
     def discipline(self) -> Step | None:
-        """Compares with the system clock, slews the anchor, and returns the step if the system clock was set.
+        """Compares with the system clock, slews towards it, and returns the step if the system clock was set.
 
         To be called about once a second.
         """
         mono = time.monotonic_ns()
+        slewed = self._slewed(mono)
+        self._anchor += slewed
+        self._checked = mono
         error = time.time_ns() - (mono + self._anchor)
-        elapsed, self._checked = mono - self._checked, mono
-        moved = error - self._held
-        if abs(moved) >= STEP_NS:
-            followed = error > 0
-            if followed:
-                self._anchor += error
-            self._held = 0 if followed else error
-            return Step(Instant(mono + self._anchor, mono), moved, followed)
-        limit = elapsed * SLEW_PPM // 1_000_000
-        slew = max(-limit, min(limit, error))
-        self._anchor += slew
-        if self._held:
-            self._held = error - slew
-        return None
+        moved = error - (self._due - slewed if self._holding else 0)
+        followed = error >= STEP_NS
+        if followed:
+            self._anchor += error
+        self._due = 0 if followed else error
+        stepped = abs(moved) >= STEP_NS
+        self._holding = error < 0 and (stepped or self._holding)
+        return Step(Instant(mono + self._anchor, mono), moved, followed) if stepped else None
+
+    def _slewed(self, mono: int) -> int:
+        """What slewing has moved since the last comparison; spread over the time since, so that UTC never jumps."""
+        limit = (mono - self._checked) * SLEW_PPM // 1_000_000
+        return max(-limit, min(limit, self._due))
 
 
 class ScaledClock:

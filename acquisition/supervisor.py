@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 FIRST_RESTART_S = 0.5
 LAST_RESTART_S = 60.0
 STEADY_S = 300.0
-"""A service that ran this long starts again without waiting."""
+"""After a run this long the waits begin again with the shortest."""
 
 
 @dataclass(slots=True)
@@ -54,7 +54,11 @@ class Supervisor:
             started = loop.time()
             try:
                 await service.run()
-            except Exception as error:  # the one place where any failure means: start it again
+            except (Exception, asyncio.CancelledError) as error:  # here any failure means: start it again
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise
+                # Not ours to end by: something the service waited for was cancelled.
                 service.restarts += 1
                 service.error = f"{type(error).__name__}: {error}"
                 logger.exception("%s failed and starts again (restart %d)", service.name, service.restarts)

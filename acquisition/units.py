@@ -10,7 +10,7 @@ from acquisition.errors import UnitError
 
 _DIMENSIONS: dict[str, dict[str, tuple[float, float]]] = {
     # quantity: {unit: (factor, offset)}, value_in_base = value * factor + offset
-    "pressure": {"mm[Hg]": (1.0, 0.0), "kPa": (7.500616827, 0.0), "cm[H2O]": (0.735559121, 0.0),
+    "pressure": {"mm[Hg]": (1.0, 0.0), "kPa": (7.500616827, 0.0), "cm[H2O]": (0.735559240, 0.0),
                  "mbar": (0.750061683, 0.0), "bar": (750.061683, 0.0), "[psi]": (51.714932572, 0.0)},
     "flow": {"L/min": (1.0, 0.0), "mL/min": (0.001, 0.0), "mL/s": (0.06, 0.0),
              "L/h": (1 / 60, 0.0), "mL/h": (1 / 60000, 0.0)},
