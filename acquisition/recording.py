@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from acquisition.clock import Clock, Instant, rfc3339
+from acquisition.errors import TraceError
 from acquisition.trace import Direction, TraceHeader, TraceWriter
 from acquisition.wire.identity import Redactor
 
+logger = logging.getLogger(__name__)
+
 
 class TraceRecorder:
-    """Writes what a session receives and sends.
+    """Writes what a session receives and sends; when the disk refuses, recording ends and acquisition goes on.
 
     Args:
         path: The trace file; its suffix chooses the compression.
         link: URL of the link, for the header.
         driver: Name of the driver, for the header.
         clock: The session's clock; the trace begins now.
+
+    Attributes:
+        error: Why recording ended early, if it did.
+
+    Raises:
+        TraceError: the file cannot be created.
     """
 
     def __init__(self, path: Path, *, link: str, driver: str, clock: Clock) -> None:
@@ -25,6 +35,8 @@ class TraceRecorder:
         self._cut_received = Redactor()
         self._cut_sent = Redactor()  # an acknowledgement repeats names that its request gave
         self._pieces = 0
+        self._last = 0
+        self.error: TraceError | None = None
         self._writer = TraceWriter(
             _unused(path), TraceHeader(link=link, driver=driver, started=rfc3339(start.utc_ns, 9))
         )
@@ -45,12 +57,28 @@ class TraceRecorder:
         return self._pieces
 
     def close(self) -> None:
-        """Finishes the file."""
-        self._writer.close()
+        """Finishes the file; never raises."""
+        try:
+            self._writer.close()
+        except TraceError as error:
+            self._end(error)
 
     def _write(self, direction: Direction, data: bytes, instant: Instant) -> None:
-        self._pieces += 1
-        self._writer.write(instant.mono_ns - self._start, direction, data)
+        if self.error is not None:
+            return
+        # A reply that had to wait for the link bears an instant before what was received meanwhile.
+        self._last = max(self._last, instant.mono_ns - self._start)
+        try:
+            self._writer.write(self._last, direction, data)
+        except TraceError as error:
+            self._end(error)
+        else:
+            self._pieces += 1
+
+    def _end(self, error: TraceError) -> None:
+        if self.error is None:
+            self.error = error
+            logger.error("recording ends after %d pieces: %s", self._pieces, error)
 
 
 def _unused(path: Path) -> Path:

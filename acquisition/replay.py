@@ -135,6 +135,7 @@ async def record_link(
     Raises:
         ConfigError: the link, driver, profile or an option is wrong.
         TransportError: the link cannot be opened.
+        TraceError: the trace cannot be written.
     """
     if problems := check_link(link):
         raise ConfigError([f"{link}: {problem}" for problem in problems])
@@ -150,18 +151,21 @@ async def record_link(
             async with asyncio.timeout(seconds):
                 if driver is None:
                     async with transport:
-                        while True:
+                        while recorder.error is None:
                             data = await transport.receive(None)
                             recorder.received(data, clock.now())
-                keeper = Handing(lambda _: None, acknowledges=False)
-                stamper = Stamper("device", Catalogue.shipped())
-                await Session("device", driver, transport, clock, keeper, stamper, recorder=recorder).run()
+                else:
+                    keeper = Handing(lambda _: None, acknowledges=False)
+                    stamper = Stamper("device", Catalogue.shipped())
+                    await Session("device", driver, transport, clock, keeper, stamper, recorder=recorder).run()
     except TransportError:
         if recorder.pieces == 0:
             raise
     finally:
         recorder.close()
         await transport.aclose()
+    if recorder.error is not None:
+        raise recorder.error
     return recorder.pieces
 
 

@@ -83,7 +83,7 @@ def status_screen(health: Health, now_ns: int) -> RenderableType:
     for device in health.devices:
         last = "never" if device.last_reading_ns is None else age(now_ns - device.last_reading_ns) + " ago"
         devices.add_row(
-            device.id, device.driver, device.link, Text(device.state, style=_LINK.get(device.state, "")), last,
+            device.id, device.driver, Text(device.link), Text(device.state, style=_LINK.get(device.state, "")), last,
             f"{sum(device.values.values()):,}", f"{device.counters.get('frames_bad', 0):,}", str(device.gaps),
         )  # fmt: skip
     sinks = Table(title="sinks", title_justify="left", expand=True)
@@ -92,7 +92,7 @@ def status_screen(health: Health, now_ns: int) -> RenderableType:
     for sink in health.sinks:
         sinks.add_row(
             sink.id, Text(sink.state, style=_SINK.get(sink.state, "")), f"{sink.delivered:,}", f"{sink.backlog:,}",
-            str(sink.quarantined), sink.last_error,
+            str(sink.quarantined), Text(sink.last_error),
         )  # fmt: skip
     journal = health.journal
     hours = "" if journal.hours_left is None else f", room for {journal.hours_left:,.0f} h at the present rate"
@@ -106,9 +106,9 @@ def status_screen(health: Health, now_ns: int) -> RenderableType:
 def journal_screen(stat: JournalStat) -> RenderableType:
     """What a journal holds: readings by device and channel, events, and what each sink has still to get."""
     table = Table(title=f"{stat.points:,} points in {stat.blocks:,} blocks", title_justify="left")
-    table.add_column("device")
-    table.add_column("channel")
-    table.add_column("readings", justify="right")
+    table.add_column("device", overflow="fold")
+    table.add_column("channel", overflow="fold")
+    table.add_column("readings", justify="right", overflow="fold")
     for device in sorted(stat.readings.keys() | stat.events.keys()):
         counts = dict(sorted(stat.readings.get(device, {}).items()))
         if device in stat.events:
@@ -126,10 +126,10 @@ def journal_screen(stat: JournalStat) -> RenderableType:
 def summary_table(rows: Iterable[tuple[str, str, int | None, int, int]]) -> Table:
     """Device, channel, expected (None: not known), stored, gaps; one row a channel."""
     table = Table(title="what was stored", title_justify="left")
-    table.add_column("device")
-    table.add_column("channel")
+    table.add_column("device", overflow="fold")
+    table.add_column("channel", overflow="fold")
     for column in ("expected", "stored", "missing", "gaps"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     for device, channel, expected, stored, gaps in rows:
         missing = None if expected is None else expected - stored
         style = "green" if missing == 0 else "red" if missing else "dim"

@@ -122,13 +122,23 @@ class TraceWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Hands everything written so far to the operating system."""
-        self._packed.flush()
-        self._raw.flush()
+        """Hands everything written so far to the operating system.
+
+        Raises:
+            TraceError: the disk refuses.
+        """
+        with _disk():
+            self._packed.flush()
+            self._raw.flush()
 
     def close(self) -> None:
-        """Completes the file; a file that was handed in stays open."""
-        self._opened.close()
+        """Completes the file; a file that was handed in stays open.
+
+        Raises:
+            TraceError: the disk refuses.
+        """
+        with _disk():
+            self._opened.close()
 
     def __enter__(self) -> Self:
         return self
@@ -137,10 +147,16 @@ class TraceWriter:
         self.close()
 
     def _write_line(self, line: dict[str, object]) -> None:
-        try:
+        with _disk():
             self._packed.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
-        except OSError as error:
-            raise TraceError(f"the trace cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TraceError(f"the trace cannot be written: {error.strerror}") from error
 
 
 class Pieces(Iterator[Piece]):

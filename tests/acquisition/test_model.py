@@ -42,29 +42,31 @@ NUMERICS = Numerics(
 EVENT = Event(device="daemon", time_ns=T, event=EventKind.GAP, text="no µV for 2 s", detail={"cause": "port_absent"})
 
 
+NUMERICS_LINE = (
+    f'{{"kind":"numerics","device":"mon","time_ns":{T},"device_time":"2026-02-25T07:13:20+01:00",'
+    '"values":{"abp_sys":120.0,"ecmo_flow":-0.25},"states":{"spo2":"not_connected"},'
+    '"quality":{"abp_sys":"good","ecmo_flow":"suspect"}}'
+)
+EMPTY_LINE = (
+    f'{{"kind":"numerics","device":"mon","time_ns":{T},"device_time":null,"values":{{}},"states":{{}},"quality":{{}}}}'
+)
+WAVE_LINE = (
+    f'{{"kind":"waveform","device":"mon","channel":"wf_abp","time_ns":{T},"period_ns":8000000,'
+    '"samples":[7.0,null,80.3],"quality":"good"}'
+)
+EVENT_LINE = (
+    f'{{"kind":"event","device":"daemon","time_ns":{T},"event":"gap","text":"no µV for 2 s",'
+    '"detail":{"cause":"port_absent"}}'
+)
+
+
 @pytest.mark.parametrize(
     ("observation", "line"),
     [
-        (
-            NUMERICS,
-            f'{{"kind":"numerics","device":"mon","time_ns":{T},"device_time":"2026-02-25T07:13:20+01:00",'
-            '"values":{"abp_sys":120.0,"ecmo_flow":-0.25},"states":{"spo2":"not_connected"},'
-            '"quality":{"abp_sys":"good","ecmo_flow":"suspect"}}',
-        ),
-        (
-            Numerics(device="mon", time_ns=T, values={}),
-            f'{{"kind":"numerics","device":"mon","time_ns":{T},"device_time":null,"values":{{}},"states":{{}},"quality":{{}}}}',
-        ),
-        (
-            wave(70, MISSING_COUNT, 803, scale=0.1),
-            f'{{"kind":"waveform","device":"mon","channel":"wf_abp","time_ns":{T},"period_ns":8000000,'
-            '"samples":[7.0,null,80.3],"quality":"good"}',
-        ),
-        (
-            EVENT,
-            f'{{"kind":"event","device":"daemon","time_ns":{T},"event":"gap","text":"no µV for 2 s",'
-            '"detail":{"cause":"port_absent"}}',
-        ),
+        (NUMERICS, NUMERICS_LINE),
+        (Numerics(device="mon", time_ns=T, values={}), EMPTY_LINE),
+        (wave(70, MISSING_COUNT, 803, scale=0.1), WAVE_LINE),
+        (EVENT, EVENT_LINE),
     ],
     ids=["numerics", "empty", "waveform", "event"],
 )
@@ -119,10 +121,14 @@ def test_what_is_no_numerics_and_no_event_is_refused(line: str) -> None:
         parse_line(line)
 
 
-def test_observations_are_frozen() -> None:
+@pytest.mark.parametrize("field", ["time_ns", "device"])
+def test_observations_are_frozen(field: str) -> None:
     for observation in (NUMERICS, EVENT, wave(1)):
         with pytest.raises(ValidationError, match="frozen"):
-            observation.time_ns = 0
+            setattr(observation, field, getattr(observation, field))
+
+
+def test_counts_are_read_only() -> None:
     with pytest.raises(ValueError, match="read-only"):
         wave(1, 2).counts[0] = 5
 

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acquisition.notify import notify
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listener:
+        yield listener
+
+
+def test_assignments_go_to_the_named_socket_in_one_datagram(
+    listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener.bind(str(tmp_path / "notify"))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    notify("READY=1")
+    notify("WATCHDOG=1", "STATUS=2 of 3 devices connected, 37 °C")
+    assert listener.recv(1024) == b"READY=1"
+    assert listener.recv(1024).decode() == "WATCHDOG=1\nSTATUS=2 of 3 devices connected, 37 °C"
+
+
+def test_an_at_sign_names_an_abstract_socket(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"ecmo-daq-test-{os.getpid()}"
+    listener.bind("\0" + name)
+    monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
+    notify("STOPPING=1")
+    assert listener.recv(1024) == b"STOPPING=1"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_a_named_socket_nothing_is_opened(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(*_: object) -> None:
+        pytest.fail("a socket was opened")
+
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    if value is not None:
+        monkeypatch.setenv("NOTIFY_SOCKET", value)
+    monkeypatch.setattr(socket, "socket", opened)
+    notify("READY=1")
+
+
+def test_a_listener_that_has_gone_ends_nothing(
+    listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener.bind(str(tmp_path / "notify"))
+    listener.close()
+    for path in ("notify", "was never there"):
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / path))
+        notify("WATCHDOG=1")

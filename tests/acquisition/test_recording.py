@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acquisition.clock import Instant, ManualClock
+from acquisition.errors import LinkEndedError, TraceError
+from acquisition.recording import TraceRecorder
+from acquisition.replay import record_link
+from acquisition.trace import Piece, read_trace
+from acquisition.transports.trace import TraceTransport
+
+START = 1_772_000_000_123_456_789
+MONO = 50_000
+REQUEST = (
+    b"\x0bMSH|^~\\&|MON^00091EFFFE8019A2^EUI-64|ICU|||20260225||ORU^R01^ORU_R01|7|P|2.6\r"
+    b"PID|1||IPP0000042||DOE^JANE||19700101|F\r"
+    b"OBX|1|NM|150037^MDC_PRESS_BLD_ART_ABP_SYS^MDC|1.1.1|83|266016^MDC_DIM_MMHG^MDC|||||R\r\x1c\r"
+)
+ANSWER = b"\x0bMSH|^~\\&|DAQ||MON||20260225||ACK^R01^ACK|7|P|2.6\rMSA|AA|7|DOE^JANE IPP0000042\r\x1c\r"
+SECRETS = (b"DOE", b"JANE", b"IPP0000042", b"19700101")
+
+
+def record(path: Path) -> TraceRecorder:
+    clock = ManualClock(START, MONO)
+    return TraceRecorder(path, link="tcp-listen://127.0.0.1:2575", driver="hl7", clock=clock)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "bed.trace"
+
+
+@pytest.fixture
+def recorder(path: Path) -> Iterator[TraceRecorder]:
+    recorder = record(path)
+    yield recorder
+    recorder.close()
+
+
+def at(t_ns: int) -> Instant:
+    return Instant(START + t_ns, MONO + t_ns)
+
+
+def pieces(path: Path) -> list[Piece]:
+    return list(read_trace(path)[1])
+
+
+def test_the_header_says_what_was_recorded_and_since_when(recorder: TraceRecorder, path: Path) -> None:
+    header, rest = read_trace(path)
+    assert list(rest) == []
+    assert (header.link, header.driver) == ("tcp-listen://127.0.0.1:2575", "hl7")
+    assert header.started_ns == START
+
+
+def test_both_directions_are_kept_with_times_since_the_start(recorder: TraceRecorder, path: Path) -> None:
+    recorder.sent(b"\x01\x03", at(10))
+    recorder.received(b"\x01\x83", at(25))
+    assert pieces(path) == [Piece(10, ">", b"\x01\x03"), Piece(25, "<", b"\x01\x83")]
+    assert recorder.pieces == 2
+
+
+def test_a_turn_that_woke_the_driver_and_sent_nothing_is_an_empty_piece(recorder: TraceRecorder, path: Path) -> None:
+    recorder.sent(b"", at(5))
+    assert pieces(path) == [Piece(5, ">", b"")]
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_identity_is_cut_in_both_directions_however_the_stream_is_split(
+    recorder: TraceRecorder, path: Path, size: int
+) -> None:
+    for data, keep in ((REQUEST, recorder.received), (ANSWER, recorder.sent)):
+        for begin in range(0, len(data), size):
+            keep(data[begin : begin + size], at(begin))
+    kept = dict.fromkeys("<>", b"")
+    for piece in pieces(path):
+        kept[piece.direction] += piece.data
+    assert b"150037^MDC_PRESS_BLD_ART_ABP_SYS^MDC|1.1.1|83|" in kept["<"]
+    assert b"MSA|AA|7" in kept[">"]
+    for direction, secret in ((d, s) for d in "<>" for s in SECRETS):
+        assert secret not in kept[direction]
+        assert secret.hex().encode() not in path.read_bytes()
+
+
+def test_what_is_not_yet_known_to_be_harmless_is_not_written(recorder: TraceRecorder, path: Path) -> None:
+    recorder.received(b"\x0bPID|1||IPP00", at(1))
+    recorder.received(b"00042||DOE^JA", at(2))
+    before = pieces(path)
+    assert all(secret not in piece.data for piece in before for secret in SECRETS)
+    assert [piece.t_ns for piece in before] == [1]
+    recorder.close()
+    assert pieces(path) == before
+
+
+async def test_a_recorded_trace_replays_the_same_bytes_at_the_same_times(recorder: TraceRecorder, path: Path) -> None:
+    recorder.received(b"1.0\r\n", at(1_000))
+    recorder.sent(b"?\r", at(2_000))
+    recorder.received(b"2.0\r\n", at(3_000))
+    recorder.close()
+    transport = TraceTransport(path)
+    heard = []
+    try:
+        async with transport:
+            for _ in range(3):
+                data = await transport.receive(None)
+                heard.append((transport.clock.now().utc_ns - START, data))
+            with pytest.raises(LinkEndedError):
+                await transport.receive(None)
+    finally:
+        await transport.aclose()
+    assert heard == [(1_000, b"1.0\r\n"), (2_000, b""), (3_000, b"2.0\r\n")]
+
+
+@pytest.mark.parametrize("suffix", ["trace", "trace.gz", "trace.zst"])
+def test_an_earlier_trace_is_not_overwritten(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"bed.{suffix}"
+    for number in range(3):
+        recorder = record(path)
+        recorder.received(bytes([number]), at(1))
+        recorder.close()
+    names = [f"bed.{suffix}", f"bed-2.{suffix}", f"bed-3.{suffix}"]
+    assert {entry.name for entry in tmp_path.iterdir()} == set(names)
+    assert [pieces(tmp_path / name) for name in names] == [[Piece(1, "<", bytes([number]))] for number in range(3)]
+
+
+def test_a_reply_that_had_to_wait_is_kept_after_what_came_meanwhile(recorder: TraceRecorder, path: Path) -> None:
+    recorder.received(b"b", at(20))
+    recorder.sent(b"reply to a", at(10))
+    assert pieces(path) == [Piece(20, "<", b"b"), Piece(20, ">", b"reply to a")]
+
+
+def fill_the_disk(path: Path) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    for entry in Path("/proc/self/fd").iterdir():
+        if os.path.realpath(entry) == str(path):
+            os.dup2(full, int(entry.name))
+    os.close(full)
+
+
+def test_a_full_disk_ends_the_recording_and_nothing_else(
+    recorder: TraceRecorder, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder.received(b"a", at(1))
+    fill_the_disk(path)
+    for t_ns in (2, 3):
+        recorder.received(b"b", at(t_ns))
+        recorder.sent(b"c", at(t_ns))
+    recorder.close()
+    assert isinstance(recorder.error, TraceError)
+    assert recorder.pieces == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "recording ends after 1 pieces: the trace cannot be written: No space left on device"
+    ]
+    assert pieces(path) == [Piece(1, "<", b"a")]
+
+
+def test_a_disk_that_is_full_only_at_the_end_is_told_of_and_does_not_raise(tmp_path: Path) -> None:
+    path = tmp_path / "bed.trace.gz"
+    recorder = record(path)
+    recorder.received(b"a", at(1))
+    fill_the_disk(path)
+    recorder.close()
+    assert isinstance(recorder.error, TraceError)
+
+
+async def test_the_command_that_records_fails_when_the_disk_is_full(path: Path) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        fill_the_disk(path)
+        writer.write(b"1.0\r\n")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1") as server:
+        link = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(TraceError, match="No space left on device"):
+            await record_link(link, path, driver_name=None, profile=None, options={}, seconds=10)
+
+
+def test_a_trace_that_cannot_be_created_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="cannot be created"):
+        record(tmp_path / "no such directory" / "bed.trace")
