@@ -142,7 +142,7 @@ def test_only_so_many_keys_are_remembered_and_the_one_met_longest_ago_goes_first
     driver.remember(f"k{number}" for number in range(REMEMBERED_KEYS - 2))
     driver.remember(["met again"])
     assert len(driver._stored) == REMEMBERED_KEYS
-    driver.stored(["newest"])
+    driver.stored(["new", "newest"])
     assert len(driver._stored) == REMEMBERED_KEYS
     driver.receive(b"met again=1\n", 1)
     assert driver.take_emissions() == []
