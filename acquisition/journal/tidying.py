@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +17,12 @@ from acquisition.journal.schema import day_of
 logger = logging.getLogger(__name__)
 
 DAY_NS = 86_400_000_000_000
+RESERVE = "reserve"
+RESERVE_BYTES = 256 << 20
+"""A file of this size, or of a quarter of the least free space, is given up so that a day can be written anew.
+
+Twice what the numerics of a day of full load take (decision 0011).
+"""
 
 
 class Tidying:
@@ -50,8 +58,12 @@ class Tidying:
             files, free = survey(self._directory, self._cursors, whole)
             steps = plan(files, self._limits, free=free, cutoff=self._cutoff, sinks=bool(self._cursors))
             step = next((each for each in steps if (each.name, each.part) not in self._stuck), None)
-            if step is None or _of_present(step, files):
+            if step is None:
+                self._reserve()
+                return None
+            if _of_present(step, files):
                 return step
+            (self._directory / RESERVE).unlink(missing_ok=True)
             path = self._directory / step.name
             with self.attempt(step):
                 if step.part is Part.ALL:
@@ -59,6 +71,17 @@ class Tidying:
                     self._stuck.clear()  # there is room now to write another file anew
                 else:
                     self.done(rewrite(path, self._cursors))
+
+    def _reserve(self) -> None:
+        """Without this, a disk that somebody else filled leaves no room to part waveforms from numerics."""
+        path, size = self._directory / RESERVE, min(RESERVE_BYTES, self._limits.min_free_bytes // 4)
+        if not size or path.exists() or shutil.disk_usage(self._directory).free - size <= self._limits.min_free_bytes:
+            return
+        try:
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError:
+            path.unlink(missing_ok=True)
 
     def done(self, dropped: Dropped) -> None:
         """Notes what went."""

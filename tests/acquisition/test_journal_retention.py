@@ -19,6 +19,7 @@ from acquisition.journal.retention import Limits, Part, Why
 from acquisition.journal.schema import day_file, day_files
 from acquisition.model import Numerics, Observation, Waveform
 from tests.acquisition.journal_observations import DAY_NS, QUICK, T0, everything, numerics, waveform
+from tests.system.beds import until
 
 SECOND = 1_000_000_000
 NOW = T0 + 10 * DAY_NS
@@ -171,9 +172,7 @@ async def test_a_forwarder_that_finds_blocks_gone_goes_on_with_what_is_left(jour
     last = numerics(NOW, 77.0)
     await journal.append([last])
     go.set()
-    async with asyncio.timeout(10):
-        while journal.cursor("a") < journal.last_seq:
-            await asyncio.sleep(0.01)
+    await until(lambda: journal.cursor("a") == journal.last_seq, 10)
     task.cancel()
     await asyncio.wait([task])
     assert taken[-1] == last
