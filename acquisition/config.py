@@ -63,10 +63,16 @@ class JournalConfig(Table):
 
     Attributes:
         commit_interval_ms: How much at most is lost at a power cut.
+        quota_gb: Of all day files together, in 10^9 bytes; none: the disk is the bound.
+        min_free_gb: What the journal leaves free on its disk.
+        keep_days: Age at which a day goes that every sink has, or any day where there is no sink; none: never.
     """
 
     directory: Path
     commit_interval_ms: int = Field(default=200, ge=20, le=5000)
+    quota_gb: float | None = Field(default=None, gt=0)
+    min_free_gb: float = Field(default=1.0, ge=0)
+    keep_days: int | None = Field(default=None, ge=2, le=36500)
 
 
 class DeviceConfig(Table):

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
@@ -17,13 +16,14 @@ from zoneinfo import ZoneInfo
 from acquisition.catalogue import Catalogue
 from acquisition.clock import NS, Clock, SystemClock, rfc3339
 from acquisition.config import Config, DeviceConfig
-from acquisition.errors import AcquisitionError
+from acquisition.errors import AcquisitionError, JournalError
 from acquisition.forwarder import Forwarder
-from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth
+from acquisition.health import ClockHealth, DeviceHealth, Health, SinkHealth
+from acquisition.housekeeping import Housekeeper
 from acquisition.interfaces import Sink
 from acquisition.journal.journal import Journal
 from acquisition.live import LiveView
-from acquisition.model import Event, EventKind, GapCause
+from acquisition.model import EventKind, GapCause
 from acquisition.notify import notify
 from acquisition.recording import TraceRecorder
 from acquisition.registry import build_driver
@@ -39,7 +39,6 @@ from acquisition.transports.url import open_link
 
 logger = logging.getLogger(__name__)
 
-SELF = "daemon"
 HEARTBEAT_S = 1.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -64,7 +63,7 @@ class Daemon:
         self._supervisor = Supervisor()
         self._closing = contextlib.ExitStack()
         self._steps = 0
-        self._growth: tuple[int, int] | None = None
+        self._complaint = ""
 
     async def run(self) -> None:
         """Runs until cancelled, then stops the devices, flushes and closes.
@@ -76,18 +75,21 @@ class Daemon:
         async with Journal(self.config.journal.directory, commit_interval_s=interval) as journal:
             clock = self._given_clock or SystemClock(not_before_ns=journal.newest_ns + 1)
             self._started_ns = clock.now().utc_ns
+            self._housekeeper = Housekeeper(self.config.journal, [sink.id for sink in self.config.sink], journal, clock)
             self._begin(journal, clock)
             for device in self.config.device:
                 self._add_device(device, journal, clock)
             for sink in self.config.sink:
                 self._add_sink(sink, journal, clock)
+            self._supervisor.add("housekeeping", self._housekeeper.run)
             self._supervisor.add("heartbeat", partial(self._heartbeat, journal, clock))
             try:
                 await self._supervisor.run()
             finally:
                 notify("STOPPING=1")
                 self._closing.close()
-                journal.end_run(clock.now().utc_ns)
+                with contextlib.suppress(JournalError):  # the next start then says that this run did not end cleanly
+                    journal.end_run(clock.now().utc_ns)
                 self._write_status(journal, clock)
                 logger.info("stopped")
 
@@ -108,7 +110,7 @@ class Daemon:
             ending = "was stopped" if clean else "did not end cleanly"
             text = f"started; the run of {rfc3339(previous['start_ns'])} {ending}" + (", host rebooted" * rebooted)
         detail = {**run, "previous": previous, "damaged": journal.damaged}
-        journal.append([Event(device=SELF, time_ns=now.utc_ns, event=EventKind.DAEMON, text=text, detail=detail)])
+        self._housekeeper.tell(now.utc_ns, EventKind.DAEMON, text, detail)
         self._last_seen = journal.last_seen()
         logger.info("%s", text)
 
@@ -141,14 +143,14 @@ class Daemon:
     async def _heartbeat(self, journal: Journal, clock: Clock) -> None:
         notify("READY=1")
         while True:
-            self._check_clock(journal, clock)
+            self._check_clock(clock)
             self._write_status(journal, clock)
             states = [session.status.state for session in self.sessions]
             open_links = sum(state is LinkState.OPEN for state in states)
             notify("WATCHDOG=1", f"STATUS={open_links} of {len(states)} devices connected")
             await asyncio.sleep(HEARTBEAT_S)
 
-    def _check_clock(self, journal: Journal, clock: Clock) -> None:
+    def _check_clock(self, clock: Clock) -> None:
         step = clock.discipline() if isinstance(clock, SystemClock) else None
         if step is None:
             return
@@ -158,8 +160,7 @@ class Daemon:
         )
         logger.warning("%s", text)
         detail = {"by_ns": step.by_ns, "followed": step.followed}
-        event = Event(device=SELF, time_ns=step.instant.utc_ns, event=EventKind.CLOCK, text=text, detail=detail)
-        journal.append([event])
+        self._housekeeper.tell(step.instant.utc_ns, EventKind.CLOCK, text, detail)
         if step.followed:
             for session in self.sessions:
                 session.stamper.clock_stepped(text)
@@ -168,8 +169,12 @@ class Daemon:
         try:
             self.latest = self.health(journal, clock)
             self.latest.write(self.config.status_file)
-        except OSError as error:
-            logger.warning("status file %s: %s", self.config.status_file, error.strerror)
+            complaint = ""
+        except (OSError, JournalError) as error:
+            complaint = str(error)
+        if complaint and complaint != self._complaint:  # said once, not every second
+            logger.warning("status file %s: %s", self.config.status_file, complaint)
+        self._complaint = complaint
 
     def health(self, journal: Journal, clock: Clock) -> Health:
         """What `ecmo-daq status` shows, as of now."""
@@ -183,7 +188,7 @@ class Daemon:
             time_ns=now.utc_ns,
             devices=tuple(self._device_healths(clock)),
             sinks=tuple(self._sink_healths(journal)),
-            journal=self._journal_health(journal, now.utc_ns),
+            journal=self._housekeeper.health(now.utc_ns),
             clock=ClockHealth(ahead_ns=clock.ahead_ns if isinstance(clock, SystemClock) else 0, steps=self._steps),
             restarts={s.name: s.restarts for s in self._supervisor.services if s.restarts},
         )
@@ -222,23 +227,6 @@ class Daemon:
                 last_error=status.last_error,
                 last_success_ns=status.last_success_ns,
             )
-
-    def _journal_health(self, journal: Journal, now_ns: int) -> JournalHealth:
-        directory = self.config.journal.directory
-        size = sum(path.stat().st_size for path in directory.glob("*.journal*"))
-        free = shutil.disk_usage(directory).free
-        if self._growth is None:
-            self._growth = (now_ns, size)
-        since, before = self._growth
-        grown, seconds = size - before, (now_ns - since) / NS
-        hours = free / (grown / seconds) / 3600 if grown > 0 and seconds >= 60 else None
-        return JournalHealth(
-            directory=str(directory),
-            size_bytes=size,
-            free_bytes=free,
-            hours_left=hours,
-            damaged=tuple(journal.damaged),
-        )
 
 
 def make_sink(sink: AnySink, config: Config) -> Sink:

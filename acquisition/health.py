@@ -57,13 +57,23 @@ class SinkHealth(_Part):
 
 
 class JournalHealth(_Part):
-    """The journal: where, how large, how long the disk lasts."""
+    """The journal: where, how large, how long the disk lasts.
+
+    Attributes:
+        hours_left: Until the quota or the least free space is reached, at the growth since the start.
+        refusal: Why the disk takes nothing now; empty when it does.
+        dropped: Points deleted at the quota since the start that some sink had not got, or nobody without sinks.
+        dropped_last: The last such deletion, as a sentence.
+    """
 
     directory: str
     size_bytes: int
     free_bytes: int
     hours_left: float | None = None
     damaged: tuple[str, ...] = ()
+    refusal: str = ""
+    dropped: int = 0
+    dropped_last: str = ""
 
 
 class ClockHealth(_Part):
@@ -99,6 +109,11 @@ class Health(_Part):
             f"sink {s.id}: {s.last_error}" for s in self.sinks if s.state in ("refused", "waiting") and s.last_error
         ]
         found += [f"journal: {text}" for text in self.journal.damaged]
+        if self.journal.refusal:
+            found.append(f"journal: nothing can be stored: {self.journal.refusal}")
+        if self.journal.dropped:
+            dropped, last = self.journal.dropped, self.journal.dropped_last
+            found.append(f"journal: {dropped} points were deleted for want of space, the last of {last}")
         if abs(self.clock.ahead_ns) > 1_000_000_000:
             found.append(
                 f"clock: our time is {self.clock.ahead_ns / 1e9:+.1f} s from the system's, after it was set back"

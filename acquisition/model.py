@@ -50,6 +50,7 @@ class EventKind(StrEnum):
     UNMAPPED = "unmapped"
     DAEMON = "daemon"
     EPISODE = "episode"
+    RETENTION = "retention"
 
 
 class GapCause(StrEnum):

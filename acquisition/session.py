@@ -184,12 +184,12 @@ class Session:
     def _append(self, observations: Sequence[Observation], keys: Sequence[str]) -> None:
         future = self._keeper.append(observations, [(self.device, key) for key in keys])
         self._unsynced.add(future)
-        future.add_done_callback(partial(self._synced, keys, len(observations)))
+        future.add_done_callback(partial(self._synced, keys, observations))
         if self._listener:
             for observation in observations:
                 self._listener(observation)
 
-    def _synced(self, keys: Sequence[str], count: int, future: asyncio.Future[None]) -> None:
+    def _synced(self, keys: Sequence[str], observations: Sequence[Observation], future: asyncio.Future[None]) -> None:
         self._unsynced.discard(future)
         if future.cancelled():
             return
@@ -204,8 +204,8 @@ class Session:
         elif isinstance(error, JournalError):
             self.driver.failed(keys)
             if not keys:  # a sender that was not acknowledged still has the message
-                self.status.lost += count
-                self.stamper.blame(GapCause.QUOTA, f"the journal refused: {error}")
+                self.status.lost += len(observations)
+            self.stamper.refused(observations, f"the journal refused: {error}")
         else:
             raise error
 

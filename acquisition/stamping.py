@@ -66,6 +66,7 @@ class Stamper:
         self._last_any: int | None = None
         self._cause: tuple[GapCause, str] | None = None
         self._gap_just_closed: tuple[GapCause, str] | None = None
+        self._unkept: tuple[int, str] | None = None
 
     def resume(self, last_ns: int, cause: GapCause, evidence: str) -> None:
         """The journal has readings of this device up to `last_ns`; what follows must not come before them."""
@@ -77,6 +78,19 @@ class Stamper:
         """Notes why nothing may be coming; the first cause since the last reading stands."""
         if self._cause is None:
             self._cause = (cause, evidence)
+
+    def refused(self, observations: Sequence[Observation], evidence: str) -> None:
+        """The journal did not take these: the next reading closes a gap that begins with the first of them."""
+        began = []
+        for each in observations:
+            if not isinstance(each, Event):
+                began.append(each.time_ns)
+            elif each.event is EventKind.GAP and "channel" not in each.detail:
+                began.append(each.detail["from_ns"])
+                self.gaps -= 1
+        if began:
+            first = min(began) if self._unkept is None else min(*began, self._unkept[0])
+            self._unkept = (first, evidence)
 
     def clock_stepped(self, evidence: str) -> None:
         """The host's time line was set forward: streams take their place anew."""
@@ -113,8 +127,11 @@ class Stamper:
 
     def _close_gap(self, observations: list[Observation], instant: Instant, period_ns: int | None) -> None:
         since = self.silent_since(instant, period_ns)
+        cause, evidence = self._cause or (GapCause.NO_BYTES, "the device sent nothing that could be used")
+        if self._unkept is not None:
+            since, evidence = self._unkept
+            cause, self._unkept = GapCause.QUOTA, None
         if since is not None:
-            cause, evidence = self._cause or (GapCause.NO_BYTES, "the device sent nothing that could be used")
             self._gap_just_closed = (cause, evidence)
             self.gaps += 1
             seconds = (instant.utc_ns - since) / NS

@@ -24,6 +24,11 @@ within a device, cut to the asked window. A block that fails its checksum is ski
 **Acknowledge.** A cursor never runs backwards. A cursor is kept without a sync, because an old one only repeats what
 may be repeated. What a sink rejected is kept with the reason, and is written no later than the cursor that passes it.
 
+**Retain.** Below the quota nothing is deleted that a sink has not acknowledged. At the quota, days that every sink has
+go first, then waveforms, then whole days, the oldest first each; the numerics of the present day never. What goes is
+counted first. A past day is written anew without its waveforms and takes the old file's place in one step; in the
+present day's file their pages are used again.
+
 **Recover.** The journal opens always: a damaged file is set aside beside its old name and reported, and its readable
 blocks are still served. Numbers go on after the largest ever reserved, even when every day file is lost. A start knows
 how the run before it ended.

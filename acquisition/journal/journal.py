@@ -7,8 +7,9 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,9 +17,12 @@ from typing import Any, Self
 from acquisition.errors import JournalError
 from acquisition.journal.batches import Batch, read_batch, total_at
 from acquisition.journal.cursors import Cursors, Quarantined
+from acquisition.journal.dropping import Dropped, discard_unfinished
 from acquisition.journal.reader import JournalReader, JournalStat
+from acquisition.journal.retention import Limits
 from acquisition.journal.salvage import disk_errors
 from acquisition.journal.store import Store
+from acquisition.journal.tidying import Tidying
 from acquisition.journal.writer import Committed, Writer
 from acquisition.model import Observation, json_line
 
@@ -41,6 +45,8 @@ class Journal:
         self._lock: int | None = None
         self._end = Committed(0, 0, 0)
         self._news = asyncio.Event()
+        self._refusal = ""
+        self._refused = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Opens the journal, damaged or not.
@@ -49,7 +55,9 @@ class Journal:
             JournalError: the directory cannot be used, another process writes here, or a newer version did.
         """
         await asyncio.to_thread(self._open)
-        self._writer = Writer(self._store, self._cursors, self._interval_s, self._committed, self._close)
+        self._writer = Writer(
+            self._store, self._cursors, self._interval_s, self._committed, self._refused_by_disk, self._close
+        )
         return self
 
     async def __aexit__(
@@ -63,6 +71,7 @@ class Journal:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self._directory / LOCK)
             undo.callback(os.close, self._lock)
+            discard_unfinished(self._directory)
             self._cursors = Cursors(self._directory)
             undo.callback(self._cursors.close)
             self._store = Store(self._directory, self._cursors)
@@ -78,8 +87,14 @@ class Journal:
 
     def _committed(self, end: Committed) -> None:
         self._end = end
+        self._refusal = ""
+        self._refused.clear()
         self._news.set()
         self._news = asyncio.Event()
+
+    def _refused_by_disk(self, cause: str) -> None:
+        self._refusal = cause
+        self._refused.set()
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -119,6 +134,41 @@ class Journal:
         """
         with _writing():
             self._cursors.end_run(end_ns)
+
+    # -- space -------------------------------------------------------------------------------------------------------
+
+    async def tidy(self, limits: Limits, sinks: Collection[str], now_ns: int) -> list[Dropped]:
+        """Drops what `limits` do not allow to stay; see `retention.plan`.
+
+        Past days are worked on in another thread; only the present day's waveforms are dropped by the writer's.
+
+        Args:
+            limits: How much disk the journal may take.
+            sinks: Those that must have a file before it goes below the quota; other cursors count for nothing.
+            now_ns: UTC nanoseconds.
+
+        Returns:
+            What went, in the order in which it went.
+
+        Raises:
+            JournalError: the disk cannot be read now.
+        """
+        cursors = {sink: self._cursors.get(sink) for sink in sinks}
+        tidying = Tidying(self._directory, limits, cursors, now_ns)
+        with disk_errors():
+            while (step := await asyncio.to_thread(tidying.advance)) is not None:
+                with tidying.attempt(step):
+                    tidying.done(await self._writer.between_groups(partial(self._store.trim, step.need, cursors)))
+        return tidying.dropped
+
+    @property
+    def refusal(self) -> str:
+        """Why the disk refused the last group; empty when it took it."""
+        return self._refusal
+
+    async def wait_for_refusal(self) -> None:
+        """Returns when the disk refuses to write."""
+        await self._refused.wait()
 
     # -- what is there -----------------------------------------------------------------------------------------------
 

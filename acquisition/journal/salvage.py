@@ -74,7 +74,7 @@ def disk_errors() -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path, damaged: list[str]) -> Iterator[sqlite3.Connection | None]:
-    """A connection for reading; None for a file without tables, or one so damaged that nothing of it can be read.
+    """A connection for reading; None for a file without tables, one that went meanwhile, or one damaged throughout.
 
     Raises:
         sqlite3.Error: the file cannot be opened now, though it is not damaged.
@@ -83,9 +83,10 @@ def opened(path: Path, damaged: list[str]) -> Iterator[sqlite3.Connection | None
         try:
             connection = stack.enter_context(reading(path))
         except sqlite3.DatabaseError as error:
-            if not is_damage(error):
+            if is_damage(error):
+                damaged.append(f"{path.name}: {error}: nothing can be read")
+            elif path.exists():
                 raise
-            damaged.append(f"{path.name}: {error}: nothing can be read")
             connection = None
         yield connection
 

@@ -166,12 +166,21 @@ def connect_day(path: Path) -> sqlite3.Connection:
     connection = connect(path)
     try:
         if _version(connection, path) == 0:
-            connection.executescript(_TABLES)
+            create_tables(connection)
         connection.execute("SELECT max(seq) FROM block").fetchone()
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Makes the tables of a day file.
+
+    Raises:
+        sqlite3.Error: the disk refuses.
+    """
+    connection.executescript(_TABLES)
 
 
 @contextmanager
@@ -187,8 +196,9 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
     try:
         connection = _connect_to_read(path, "mode=ro")
     except sqlite3.OperationalError as error:
-        # WAL mode wants a -shm file even to read; where none can be made, nobody can be writing either.
-        if is_damage(error) or os.access(path.parent, os.W_OK):
+        # WAL mode wants a -shm file even to read. Where none can be made, on a disk that is full or cannot be written
+        # to, nobody can be writing either.
+        if is_damage(error) or (os.access(path.parent, os.W_OK) and _has_log(path)):
             raise
         connection = _connect_to_read(path, "immutable=1")
     try:
@@ -210,6 +220,11 @@ def _connect_to_read(path: Path, how: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _has_log(path: Path) -> bool:
+    log = path.with_name(f"{path.name}-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

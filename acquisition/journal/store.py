@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from acquisition.journal import summary as summaries
 from acquisition.journal.codec import Packed
 from acquisition.journal.cursors import Cursors
+from acquisition.journal.dropping import Dropped, trim
 from acquisition.journal.schema import (
     DAMAGED,
     Block,
@@ -184,9 +185,7 @@ class Store:
         return blocks
 
     def _commit(self, blocks: list[Block], packed: Sequence[Packed], keys: Sequence[tuple[str, str]]) -> None:
-        connection = self._connection
-        if connection is None:
-            raise sqlite3.ProgrammingError("no file is open")
+        connection = self._opened()
         connection.execute("BEGIN IMMEDIATE")
         insert(connection, blocks)
         connection.executemany("INSERT OR IGNORE INTO message_key (device, key) VALUES (?,?)", keys)
@@ -200,6 +199,37 @@ class Store:
         if blocks:
             self.last_seq, self.total = blocks[-1].seq, blocks[-1].total
             self._next = self.last_seq + 1
+
+    def trim(self, need: int, cursors: Mapping[str, int]) -> Dropped:
+        """Drops the oldest waveforms of the present day's file; the next groups use their pages again.
+
+        Args:
+            need: Bytes to give back.
+            cursors: Configured sink to cursor.
+
+        Raises:
+            sqlite3.Error: the disk refuses; nothing has changed.
+        """
+        try:
+            if self._connection is None:
+                self._open()
+            connection = self._opened()
+            connection.execute("BEGIN IMMEDIATE")
+            self._summary.flush(connection)
+            dropped = trim(connection, day_file(self._directory, self._day).name, need, cursors)
+            connection.execute("COMMIT")
+            with contextlib.suppress(sqlite3.OperationalError):  # on a full disk the log stays, and is used again
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._summary = summaries.load(connection)
+        except BaseException:
+            self._drop()
+            raise
+        return dropped
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise sqlite3.ProgrammingError("no file is open")
+        return self._connection
 
     def _drop(self) -> None:
         if self._connection is not None:

@@ -9,6 +9,8 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from acquisition.errors import JournalError
 from acquisition.journal.codec import Packed, pack
@@ -22,6 +24,8 @@ MAX_WAITING_BYTES = 64 << 20
 _OBJECT_BYTES = 1000
 """An observation without its contents, measured with tracemalloc and rounded up."""
 _VALUE_BYTES = 150
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Writer:
         cursors: Flushed after each group.
         interval_s: How long a group gathers.
         on_commit: Called on the loop's thread after each group.
+        on_refusal: Called on the loop's thread, with the reason, when the disk refused a group.
         on_end: Called on the writer's thread when everything is written.
     """
 
@@ -58,17 +63,20 @@ class Writer:
         cursors: Cursors,
         interval_s: float,
         on_commit: Callable[[Committed], None],
+        on_refusal: Callable[[str], None],
         on_end: Callable[[], None],
     ) -> None:
         self._store = store
         self._cursors = cursors
         self._interval_s = interval_s
         self._on_commit = on_commit
+        self._on_refusal = on_refusal
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._state = threading.Condition()
         self._waiting: list[_Append] = []
         self._waiting_bytes = 0
+        self._errands: list[Callable[[], None]] = []
         self._closing = False
         self._refusal: str | None = None
         self._complaint = ""
@@ -107,6 +115,17 @@ class Writer:
         with self._state:
             self._state.notify()
 
+    def between_groups(self, work: Callable[[], Answer]) -> asyncio.Future[Answer]:
+        """Has the writer's thread do something with the store; the future has the answer or the error."""
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        with self._state:
+            if self._closing:
+                future.set_exception(JournalError("the journal is closed"))
+            else:
+                self._errands.append(partial(self._run_errand, work, future))
+                self._state.notify()
+        return future
+
     async def close(self) -> None:
         """Returns when everything appended is written or refused."""
         with self._state:
@@ -121,18 +140,34 @@ class Writer:
             while self._gather():
                 self._write_waiting()
                 self._flush_cursors()
+                self._run_errands()
             self._flush_cursors()
+            self._run_errands()
         finally:
             self._on_end()
 
     def _gather(self) -> bool:
         """Waits for something to do and for the interval; False when there will be no more."""
         with self._state:
-            self._state.wait_for(lambda: self._waiting or self._cursors.unwritten or self._closing)
+            self._state.wait_for(lambda: self._waiting or self._cursors.unwritten or self._errands or self._closing)
             if self._closing and not self._waiting:
                 return False
             self._state.wait_for(lambda: self._closing, self._interval_s)
         return True
+
+    def _run_errands(self) -> None:
+        with self._state:
+            errands, self._errands = self._errands, []
+        for errand in errands:
+            errand()
+
+    def _run_errand(self, work: Callable[[], Answer], future: asyncio.Future[Answer]) -> None:
+        tell: Callable[[], None]
+        try:
+            tell = partial(future.set_result, work())
+        except Exception as error:  # noqa: BLE001 - who asked is told, and the writer goes on
+            tell = partial(future.set_exception, error)
+        self._on_loop(lambda: None if future.done() else tell())
 
     def _flush_cursors(self) -> None:
         try:
@@ -177,8 +212,12 @@ class Writer:
             with self._state:
                 self._refusal = None
 
-        # Callers learn of it through callbacks that the loop runs first.
-        self._answer(group, lambda: self._loop.call_soon(self._loop.call_soon, mend), _refused_by_disk(cause))
+        def also() -> None:
+            self._on_refusal(cause)
+            # Callers learn of it through callbacks that the loop runs first.
+            self._loop.call_soon(self._loop.call_soon, mend)
+
+        self._answer(group, also, _refused_by_disk(cause))
 
     def _packed(self, group: list[_Append]) -> tuple[list[_Append], list[Packed]]:
         try:
@@ -210,6 +249,9 @@ class Writer:
                 else:
                     append.future.set_exception(error)
 
+        self._on_loop(tell)
+
+    def _on_loop(self, tell: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(tell)
 
