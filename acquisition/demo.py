@@ -36,6 +36,7 @@ timezone = "UTC"
 
 [journal]
 directory = "journal"
+min_free_gb = 0
 
 [[device]]
 id = "pump"

@@ -18,7 +18,7 @@ from benchmarks.result import Result
 SECONDS = 30
 CONFIG = """\
 site = {{ site = "bench", bed = "b1", timezone = "UTC" }}
-journal = {{ directory = "journal" }}
+journal = {{ directory = "journal", min_free_gb = 0 }}
 device = [{{ id = "mon", driver = "hl7", link = "tcp-listen://127.0.0.1:{port}" }}]
 """
 

@@ -25,6 +25,7 @@ timezone = "UTC"
 
 [journal]
 directory = "journal"
+min_free_gb = 0
 commit_interval_ms = {commit_ms}
 """
 
