@@ -27,6 +27,9 @@ from acquisition.rate import Rate
 logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S = 1.0
+SLOW_NS = NS // 2
+"""On a line that takes longer for a batch, batches become smaller, so that live readings do not wait behind one."""
+FEWEST_POINTS = 100
 LONGEST_RETRY_AFTER_S = 3600.0
 """No server silences us for longer, whatever it asks."""
 
@@ -126,7 +129,7 @@ class Forwarder:
         sink: Where to.
         journal: Where from.
         clock: Stamps successes and the end of a wait.
-        batch_points: How many points to deliver at once.
+        batch_points: How many points to deliver at once, on a line that is fast enough; see `SLOW_NS`.
         max_backoff_s: Longest wait of our own choice between two attempts.
         rng: Spreads the attempts of many beds after an outage they share.
         sleep: Waits that many seconds.
@@ -149,7 +152,7 @@ class Forwarder:
         self._journal = journal
         self._clock = clock
         self._rng = rng
-        self._batch_points = batch_points
+        self._batch_points = self._most_points = batch_points
         self._max_backoff_s = max_backoff_s
         self._sleep = sleep
         self._status = ForwarderStatus()
@@ -221,6 +224,7 @@ class Forwarder:
         """
         while True:
             self._status = replace(self._status, state=ForwarderState.DELIVERING, backoff_until_ns=None)
+            begin_ns = self._clock.now().mono_ns
             try:
                 await self._sink.deliver(piece)
             except SinkUnavailableError as error:
@@ -233,6 +237,7 @@ class Forwarder:
                     logger.info("sink %s: delivers again after %d attempts", self.name, self._status.attempts)
                 now, count = self._clock.now(), points(piece)
                 self._rate.add(count, now.mono_ns)
+                self._fit_batches(now.mono_ns - begin_ns)
                 self._status = replace(
                     self._status,
                     delivered=self._status.delivered + count,
@@ -241,6 +246,12 @@ class Forwarder:
                     attempts=0,
                 )
                 return
+
+    def _fit_batches(self, took_ns: int) -> None:
+        if took_ns > SLOW_NS:
+            self._batch_points = max(min(FEWEST_POINTS, self._most_points), self._batch_points // 2)
+        elif took_ns < SLOW_NS // 4:
+            self._batch_points = min(2 * self._batch_points, self._most_points)
 
     async def _back_off(self, error: SinkUnavailableError) -> None:
         attempts = self._status.attempts + 1

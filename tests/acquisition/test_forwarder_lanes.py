@@ -116,6 +116,26 @@ async def test_blocks_lost_to_damage_are_passed_in_both_lanes() -> None:
     assert rig.journal.committed == 102
 
 
+async def test_on_a_slow_line_batches_become_smaller_and_on_a_fast_one_large_again() -> None:
+    rig = bench([numerics(time) for time in range(20_000)], batch_points=3000)
+
+    def slow_at_first(them: Sequence[Observation]) -> None:
+        if len(rig.sink.tried) <= 8:  # 1000 points a second
+            rig.clock.advance_to(rig.clock.now().mono_ns + len(them) * NS // 1000)
+
+    rig.sink.verdict = slow_at_first
+    await rig.drain()
+    assert rig.sink.tried[:8] == [3000, 1500, 750, 375, 375, 375, 375, 375]
+    assert rig.sink.tried[8:12] == [375, 750, 1500, 3000]
+    assert times(rig.sink.taken) == list(range(20_000))
+
+
+async def test_the_wait_for_a_sink_that_is_away_does_not_make_batches_smaller() -> None:
+    rig = bench([numerics(time) for time in range(300)], failing(*[DOWN] * 20))
+    await rig.drain()
+    assert rig.sink.tried[20:] == [100, 100, 100]
+
+
 async def test_the_status_tells_how_many_points_a_second_went_over_the_last_minute() -> None:
     rig = bench([numerics(time) for time in range(600)])
     await rig.drain()

@@ -324,34 +324,6 @@ async def test_a_cursor_never_runs_backwards(tmp_path: Path) -> None:
         assert (journal.progress("influx").cursor, journal.progress("mqtt").cursor) == (7, 2)
 
 
-async def test_a_backlog_is_the_points_that_a_sink_does_not_have(tmp_path: Path) -> None:
-    async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
-        assert journal.backlog("influx") == 0
-        await journal.append([waveform(T0, [0] * 100)])
-        await journal.append([numerics(T0 + DAY_NS)])
-        await journal.append([event(T0 + DAY_NS)])
-        backlogs = [journal.backlog("influx")]
-        after = 0
-        for _ in range(3):
-            after = (await journal.read(after, 1)).last_seq
-            journal.commit("influx", Progress(after))
-            backlogs.append(journal.backlog("influx"))
-        assert backlogs == [102, 2, 1, 0]
-    async with Journal(tmp_path) as journal:
-        assert journal.backlog("influx") == 0
-        assert journal.backlog("mqtt") == 102
-
-
-async def test_a_deleted_day_is_no_backlog(tmp_path: Path) -> None:
-    async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
-        await journal.append([waveform(T0, [0] * 100)])
-        await journal.append([numerics(T0 + DAY_NS)])
-    day_file(tmp_path, DAY).unlink()
-    async with Journal(tmp_path) as journal:
-        assert journal.backlog("influx") == 1
-        assert await everything(journal) == [numerics(T0 + DAY_NS)]
-
-
 async def test_what_a_sink_rejected_is_kept_with_the_reason(tmp_path: Path) -> None:
     async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
         journal.quarantine("influx", numerics(T0), "field type conflict")

@@ -1,4 +1,4 @@
-"""What a sink got ahead of its cursor: kept over a restart, subtracted from the backlog, unknown to old files."""
+"""What a sink has and has not: what it got ahead of its cursor, over restarts and old files, and its backlog."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from acquisition.journal.cursors import Cursors
 from acquisition.journal.reader import JournalReader
 from acquisition.journal.schema import day_file
 from acquisition.lanes import LATE_NS, LIVE_NS, Progress, Span
-from tests.acquisition.journal_observations import DAY_NS, QUICK, T0, alter, event, numerics, waveform
+from tests.acquisition.journal_observations import DAY_NS, QUICK, T0, alter, event, everything, numerics, waveform
 
 SECOND = 1_000_000_000
 AHEAD = Progress(1, (Span(3, 4), Span(6, 7)))
@@ -63,6 +63,34 @@ def test_a_cursor_that_an_older_program_moved_meets_the_spans_it_did_not_know_of
     assert cursors.get("influx") == Progress(4, (Span(6, 7),))
     assert cursors.mark == 7
     cursors.close()
+
+
+async def test_a_backlog_is_the_points_that_a_sink_does_not_have(tmp_path: Path) -> None:
+    async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
+        assert journal.backlog("influx") == 0
+        await journal.append([waveform(T0, [0] * 100)])
+        await journal.append([numerics(T0 + DAY_NS)])
+        await journal.append([event(T0 + DAY_NS)])
+        backlogs = [journal.backlog("influx")]
+        after = 0
+        for _ in range(3):
+            after = (await journal.read(after, 1)).last_seq
+            journal.commit("influx", Progress(after))
+            backlogs.append(journal.backlog("influx"))
+        assert backlogs == [102, 2, 1, 0]
+    async with Journal(tmp_path) as journal:
+        assert journal.backlog("influx") == 0
+        assert journal.backlog("mqtt") == 102
+
+
+async def test_a_deleted_day_is_no_backlog(tmp_path: Path) -> None:
+    async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
+        await journal.append([waveform(T0, [0] * 100)])
+        await journal.append([numerics(T0 + DAY_NS)])
+    day_file(tmp_path, "2026-01-01").unlink()
+    async with Journal(tmp_path) as journal:
+        assert journal.backlog("influx") == 1
+        assert await everything(journal) == [numerics(T0 + DAY_NS)]
 
 
 async def test_a_backlog_is_less_by_what_was_delivered_ahead(tmp_path: Path) -> None:
