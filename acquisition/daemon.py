@@ -223,6 +223,8 @@ class Daemon:
                 state=status.state.value,
                 delivered=status.delivered,
                 backlog=journal.backlog(forwarder.name),
+                oldest_unsent_ns=journal.oldest_unsent(forwarder.name),
+                points_per_second=status.points_per_second,
                 quarantined=status.quarantined,
                 last_error=status.last_error,
                 last_success_ns=status.last_success_ns,

@@ -1,5 +1,6 @@
-"""Carries the journal to one sink: in order, at least once, with all the patience that sinks do not have.
+"""Carries the journal to one sink: at least once, the newest beside the oldest, with the patience that sinks lack.
 
+While there is a backlog, a batch of the newest readings and a batch of the oldest take turns; each lane is in order.
 A delivery that fails for want of the server is tried again for ever. A batch that the server will never take is halved
 until what it rejects stands alone; that is quarantined with the server's reason, and its neighbours are delivered.
 InfluxDB 1.x stores the good points of a batch it answers with 400; delivering them again is harmless.
@@ -13,21 +14,24 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from acquisition.clock import NS, Clock
 from acquisition.errors import SinkRefusedError, SinkRejectedError, SinkTooLargeError, SinkUnavailableError
 from acquisition.interfaces import Sink
-from acquisition.model import Numerics, Observation, Waveform
+from acquisition.lanes import LATE_NS, LIVE_NS, End, Lanes, Progress, Span
+from acquisition.model import Observation
+from acquisition.pieces import Piece, halves, points
+from acquisition.rate import Rate
 
 logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S = 1.0
+SLOW_NS = NS // 2
+"""On a line that takes longer for a batch, batches become smaller, so that live readings do not wait behind one."""
+FEWEST_POINTS = 100
 LONGEST_RETRY_AFTER_S = 3600.0
 """No server silences us for longer, whatever it asks."""
-
-Piece = tuple[Observation, ...]
-Divisible = TypeVar("Divisible", Numerics, Waveform)
 
 
 class Batch(Protocol):
@@ -52,24 +56,33 @@ class Batch(Protocol):
 class Journal(Protocol):
     """What a forwarder needs of the journal."""
 
-    async def read(self, after_seq: int, max_points: int) -> Batch:
-        """What follows `after_seq`, about `max_points` at most; `last_seq` equals `after_seq` if nothing does."""
+    async def read(self, after_seq: int, max_points: int, upto_seq: int) -> Batch:
+        """What follows `after_seq` up to `upto_seq`, about `max_points` at most; `last_seq` is past `after_seq`."""
         ...
 
     async def wait_for_new(self, after_seq: int) -> None:
         """Returns when there is something after `after_seq`."""
         ...
 
-    def cursor(self, sink: str) -> int:
-        """The last sequence number that this sink has."""
+    @property
+    def last_seq(self) -> int:
+        """The last sequence number."""
         ...
 
-    def commit_cursor(self, sink: str, seq: int) -> None:
-        """Records that the sink has everything up to `seq`."""
+    def seq_before(self, age_ns: int) -> int:
+        """The last sequence number of what is older than that, measured from the newest."""
+        ...
+
+    def progress(self, sink: str) -> Progress:
+        """What this sink has."""
+        ...
+
+    def commit(self, sink: str, progress: Progress) -> None:
+        """Records what the sink has."""
         ...
 
     def quarantine(self, sink: str, observation: Observation, reason: str) -> None:
-        """Records that the sink will never take this; after a crash before the cursor it is recorded again."""
+        """Records that the sink will never take this; after a crash before the commit it is recorded again."""
         ...
 
 
@@ -92,7 +105,8 @@ class ForwarderStatus:
         last_error: What went wrong last, and what to mend if a person must; empty after a success.
         last_success_ns: UTC of the last delivery.
         attempts: Deliveries tried in a row without success.
-        cursor: Last sequence number that the sink has.
+        cursor: Up to this sequence number the sink has everything.
+        points_per_second: Points delivered, over the last minute.
         backoff_until_ns: UTC of the next attempt, while waiting for it.
     """
 
@@ -103,6 +117,7 @@ class ForwarderStatus:
     last_success_ns: int | None = None
     attempts: int = 0
     cursor: int = 0
+    points_per_second: float = 0.0
     backoff_until_ns: int | None = None
 
 
@@ -114,7 +129,7 @@ class Forwarder:
         sink: Where to.
         journal: Where from.
         clock: Stamps successes and the end of a wait.
-        batch_points: How many points to deliver at once.
+        batch_points: How many points to deliver at once, on a line that is fast enough; see `SLOW_NS`.
         max_backoff_s: Longest wait of our own choice between two attempts.
         rng: Spreads the attempts of many beds after an outage they share.
         sleep: Waits that many seconds.
@@ -137,15 +152,16 @@ class Forwarder:
         self._journal = journal
         self._clock = clock
         self._rng = rng
-        self._batch_points = batch_points
+        self._batch_points = self._most_points = batch_points
         self._max_backoff_s = max_backoff_s
         self._sleep = sleep
         self._status = ForwarderStatus()
+        self._rate = Rate(clock.now().mono_ns)
 
     @property
     def status(self) -> ForwarderStatus:
         """How it stands now."""
-        return self._status
+        return replace(self._status, points_per_second=self._rate.per_second(self._clock.now().mono_ns))
 
     async def run(self) -> None:
         """Forwards for ever.
@@ -153,22 +169,31 @@ class Forwarder:
         Raises:
             JournalError: the journal cannot be read, or the cursor not be written.
         """
-        cursor = self._journal.cursor(self.name)
-        self._status = replace(self._status, cursor=cursor)
+        lanes = Lanes(self._journal.progress(self.name))
+        self._status = replace(self._status, cursor=lanes.progress.cursor)
         async with self._sink:
             while True:
-                batch = await self._journal.read(cursor, self._batch_points)
-                if batch.last_seq == cursor:
+                end = End(
+                    self._journal.last_seq,
+                    live=self._journal.seq_before(LIVE_NS),
+                    late=self._journal.seq_before(LATE_NS),
+                )
+                if not (span := lanes.next_span(end)):
                     self._status = replace(self._status, state=ForwarderState.IDLE)
-                    await self._journal.wait_for_new(cursor)
+                    await self._journal.wait_for_new(lanes.progress.cursor)
                     continue
-                for report in batch.damaged:
-                    logger.error("sink %s will not get what the journal lost: %s", self.name, report)
-                await self._carry(tuple(batch.observations))
-                cursor = batch.last_seq
-                self._journal.commit_cursor(self.name, cursor)
-                self._status = replace(self._status, cursor=cursor)
+                lanes = lanes.delivered(span, await self._forward(span))
+                self._journal.commit(self.name, lanes.progress)
+                self._status = replace(self._status, cursor=lanes.progress.cursor)
                 await asyncio.sleep(0)
+
+    async def _forward(self, span: Span) -> int:
+        """Delivers a batch from the beginning of the span; returns the number of its last block."""
+        batch = await self._journal.read(span.after, self._batch_points, span.upto)
+        for report in batch.damaged:
+            logger.error("sink %s will not get what the journal lost: %s", self.name, report)
+        await self._carry(tuple(batch.observations))
+        return batch.last_seq
 
     async def _carry(self, batch: Piece) -> None:
         """Returns when the sink has everything of the batch except what was quarantined."""
@@ -180,7 +205,7 @@ class Forwarder:
                 await self._deliver(piece)
             except (SinkTooLargeError, SinkRejectedError) as error:
                 # A block of samples shares one fate with the server, except for its size.
-                parts = _halves(piece, samples=isinstance(error, SinkTooLargeError))
+                parts = halves(piece, samples=isinstance(error, SinkTooLargeError))
                 if parts:
                     pieces += reversed(parts)
                 else:
@@ -199,6 +224,7 @@ class Forwarder:
         """
         while True:
             self._status = replace(self._status, state=ForwarderState.DELIVERING, backoff_until_ns=None)
+            begin_ns = self._clock.now().mono_ns
             try:
                 await self._sink.deliver(piece)
             except SinkUnavailableError as error:
@@ -209,14 +235,23 @@ class Forwarder:
             else:
                 if self._status.attempts:
                     logger.info("sink %s: delivers again after %d attempts", self.name, self._status.attempts)
+                now, count = self._clock.now(), points(piece)
+                self._rate.add(count, now.mono_ns)
+                self._fit_batches(now.mono_ns - begin_ns)
                 self._status = replace(
                     self._status,
-                    delivered=self._status.delivered + _points(piece),
-                    last_success_ns=self._clock.now().utc_ns,
+                    delivered=self._status.delivered + count,
+                    last_success_ns=now.utc_ns,
                     last_error="",
                     attempts=0,
                 )
                 return
+
+    def _fit_batches(self, took_ns: int) -> None:
+        if took_ns > SLOW_NS:
+            self._batch_points = max(min(FEWEST_POINTS, self._most_points), self._batch_points // 2)
+        elif took_ns < SLOW_NS // 4:
+            self._batch_points = min(2 * self._batch_points, self._most_points)
 
     async def _back_off(self, error: SinkUnavailableError) -> None:
         attempts = self._status.attempts + 1
@@ -239,45 +274,5 @@ class Forwarder:
 
     def _quarantine(self, observation: Observation, reason: str) -> None:
         self._journal.quarantine(self.name, observation, reason)
-        quarantined = self._status.quarantined + _points((observation,))
+        quarantined = self._status.quarantined + points((observation,))
         self._status = replace(self._status, quarantined=quarantined, last_error=reason)
-
-
-def _points(piece: Piece) -> int:
-    return sum(len(one.raw) // 4 if isinstance(one, Waveform) else 1 for one in piece)
-
-
-def _halves(piece: Piece, *, samples: bool) -> list[Piece]:
-    """Two smaller pieces, earlier first; none if this is the smallest there is.
-
-    Numerics fall apart into channels, so that one that the server rejects does not keep the others from it. With
-    `samples`, a block of a waveform falls apart into two.
-    """
-    if len(piece) > 1:
-        middle = len(piece) // 2
-        return [piece[:middle], piece[middle:]]
-    match piece[0]:
-        case Numerics() as numerics:
-            channels = list(dict.fromkeys([*numerics.values, *numerics.states]))
-            if len(channels) > 1:
-                middle = len(channels) // 2
-                return [(_only(numerics, channels[:middle]),), (_only(numerics, channels[middle:]),)]
-        case Waveform() as wave if samples and len(wave.raw) > 4:
-            middle = len(wave.raw) // 8 * 4
-            later = wave.time_ns + middle // 4 * wave.period_ns
-            return [(_changed(wave, raw=wave.raw[:middle]),), (_changed(wave, raw=wave.raw[middle:], time_ns=later),)]
-    return []
-
-
-def _only(numerics: Numerics, channels: Sequence[str]) -> Numerics:
-    return _changed(
-        numerics,
-        values={channel: value for channel, value in numerics.values.items() if channel in channels},
-        states={channel: state for channel, state in numerics.states.items() if channel in channels},
-        quality={channel: quality for channel, quality in numerics.quality.items() if channel in channels},
-    )
-
-
-def _changed(observation: Divisible, **changes: object) -> Divisible:
-    # Not model_copy, which would carry the cached counts of a waveform along.
-    return type(observation).model_validate(observation.model_dump() | changes)

@@ -45,12 +45,22 @@ class DeviceHealth(_Part):
 
 
 class SinkHealth(_Part):
-    """One sink: how far behind it is and why."""
+    """One sink: how far behind it is and why.
+
+    Attributes:
+        delivered: Points that it took since the start.
+        backlog: Points that it does not have yet.
+        oldest_unsent_ns: From when the oldest of them is; None if it has everything.
+        points_per_second: What it took, over the last minute.
+        last_error: What went wrong last, and what to mend if a person must; empty after a success.
+    """
 
     id: str
     state: str
     delivered: int = 0
     backlog: int = 0
+    oldest_unsent_ns: int | None = None
+    points_per_second: float = 0.0
     quarantined: int = 0
     last_error: str = ""
     last_success_ns: int | None = None

@@ -87,12 +87,13 @@ def status_screen(health: Health, now_ns: int) -> RenderableType:
             f"{sum(device.values.values()):,}", f"{device.counters.get('frames_bad', 0):,}", str(device.gaps),
         )  # fmt: skip
     sinks = Table(title="sinks", title_justify="left", expand=True)
-    for column in ("sink", "state", "delivered", "backlog", "quarantined", "last error"):
+    for column in ("sink", "state", "delivered", "points/s", "backlog", "oldest unsent", "quarantined", "last error"):
         sinks.add_column(column, overflow="fold")
     for sink in health.sinks:
+        oldest = "" if sink.oldest_unsent_ns is None else age(now_ns - sink.oldest_unsent_ns) + " ago"
         sinks.add_row(
-            sink.id, Text(sink.state, style=_SINK.get(sink.state, "")), f"{sink.delivered:,}", f"{sink.backlog:,}",
-            str(sink.quarantined), Text(sink.last_error),
+            sink.id, Text(sink.state, style=_SINK.get(sink.state, "")), f"{sink.delivered:,}",
+            f"{sink.points_per_second:,.0f}", f"{sink.backlog:,}", oldest, str(sink.quarantined), Text(sink.last_error),
         )  # fmt: skip
     journal = health.journal
     hours = "" if journal.hours_left is None else f", room for {journal.hours_left:,.0f} h at the present rate"

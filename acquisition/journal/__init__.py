@@ -18,11 +18,13 @@ fails, what is appended before its callers know of it fails too, and the next is
 cannot be stored fails its own append and no other. Keys of messages are stored in the transaction of their readings.
 One process writes; a second is refused.
 
-**Read.** A batch is whole blocks in the order of `seq`, at least one if there is any. A query is in the order of time
-within a device, cut to the asked window. A block that fails its checksum is skipped and reported, and never returned.
+**Read.** A batch is whole blocks in the order of `seq` between two numbers, at least one if there is any. A query is in
+the order of time within a device, cut to the asked window. A block that fails its checksum is skipped and reported, and
+never returned.
 
-**Acknowledge.** A cursor never runs backwards. A cursor is kept without a sync, because an old one only repeats what
-may be repeated. What a sink rejected is kept with the reason, and is written no later than the cursor that passes it.
+**Acknowledge.** A sink has everything up to its cursor, and spans of newer blocks that were delivered ahead of it.
+Nothing is ever taken from what it has. A cursor is kept without a sync, because an old one only repeats what may be
+repeated. What a sink rejected is kept with the reason, and is written no later than the cursor that passes it.
 
 **Retain.** Below the quota nothing is deleted that a sink has not acknowledged. At the quota, days that every sink has
 go first, then waveforms, then whole days, the oldest first each; the numerics of the present day never. What goes is

@@ -1,4 +1,4 @@
-"""How far each sink has come, what it rejected, which runs there were, and the largest `seq` ever reserved.
+"""What each sink has, what it rejected, which runs there were, and the largest `seq` ever reserved.
 
 Cursors and rejected observations gather in memory and are written by the writer's thread without a sync: an old cursor
 repeats a delivery, which is harmless, and in one transaction a rejected observation never comes after its cursor. The
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from acquisition.journal.schema import connect, is_damage, set_aside
+from acquisition.lanes import Progress, Span
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ FILE = "cursors.db"
 _TABLES = """
 BEGIN;
 CREATE TABLE IF NOT EXISTS cursor (sink TEXT PRIMARY KEY, seq INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS ahead (sink TEXT NOT NULL, after INTEGER NOT NULL, upto INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS quarantine (
     id INTEGER PRIMARY KEY, sink TEXT NOT NULL, reason TEXT NOT NULL, line TEXT NOT NULL
 );
@@ -76,7 +78,7 @@ class Cursors:
                 raise
             self.damaged.append(f"{FILE}: {error}; set aside as {set_aside(self._path).name}; all is delivered again")
             self._connection = self._open()
-        self._seqs: dict[str, int] = dict(self._connection.execute("SELECT sink, seq FROM cursor"))
+        self._progress = progress_in(self._connection)
         self._moved: set[str] = set()
         self._rejected: list[Quarantined] = []
 
@@ -85,8 +87,8 @@ class Cursors:
         try:
             connection.executescript(_TABLES)
             connection.execute("PRAGMA synchronous=NORMAL")
-            for table in ("cursor", "quarantine", "run", "mark"):
-                connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - four names from above
+            for table in ("cursor", "ahead", "quarantine", "run", "mark"):
+                connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - five names from above
         except BaseException:
             connection.close()
             raise
@@ -114,25 +116,27 @@ class Cursors:
         self.damaged.append(report)
         self._connection = self._open()
         with self._gathering:
-            self._moved |= self._seqs.keys()
+            self._moved |= self._progress.keys()
 
     # -- cursors and quarantine --------------------------------------------------------------------------------------
 
-    def get(self, sink: str) -> int:
-        """The last `seq` that the sink has; 0 at first."""
-        return self._seqs.get(sink, 0)
+    def get(self, sink: str) -> Progress:
+        """What the sink has; nothing at first."""
+        return self._progress.get(sink, Progress())
 
     @property
-    def all(self) -> dict[str, int]:
-        """Sink to cursor."""
+    def all(self) -> dict[str, Progress]:
+        """Sink to what it has."""
         with self._gathering:
-            return dict(self._seqs)
+            return dict(self._progress)
 
-    def set(self, sink: str, seq: int) -> None:
-        """Moves a cursor forward; a smaller `seq` is ignored."""
+    def set(self, sink: str, progress: Progress) -> None:
+        """Adds to what a sink has; nothing is ever taken from it."""
         with self._gathering:
-            if seq > self._seqs.get(sink, -1):
-                self._seqs[sink] = seq
+            before = self._progress.get(sink)
+            after = progress.having(Span(0, before.cursor), *before.ahead) if before else progress
+            if after != before:
+                self._progress[sink] = after
                 self._moved.add(sink)
 
     def quarantine(self, rejected: Quarantined) -> None:
@@ -161,26 +165,33 @@ class Cursors:
         """
         with self._database:  # until the gathered are dropped, so that nobody sees one twice
             with self._gathering:
-                moved = {sink: self._seqs[sink] for sink in self._moved}
+                moved = {sink: self._progress[sink] for sink in self._moved}
                 rejected = list(self._rejected)
             with self._transaction(synced=False) as connection:
                 connection.executemany(
                     "INSERT INTO quarantine (sink, reason, line) VALUES (?,?,?)",
                     [(each.sink, each.reason, each.line) for each in rejected],
                 )
-                connection.executemany("INSERT OR REPLACE INTO cursor VALUES (?,?)", moved.items())
+                connection.executemany("DELETE FROM ahead WHERE sink = ?", [(sink,) for sink in moved])
+                connection.executemany(
+                    "INSERT INTO ahead VALUES (?,?,?)", [(sink, *span) for sink in moved for span in moved[sink].ahead]
+                )
+                connection.executemany(
+                    "INSERT OR REPLACE INTO cursor VALUES (?,?)", [(sink, each.cursor) for sink, each in moved.items()]
+                )
             with self._gathering:
-                self._moved -= {sink for sink, seq in moved.items() if self._seqs[sink] == seq}
+                self._moved -= {sink for sink, each in moved.items() if self._progress[sink] == each}
                 del self._rejected[: len(rejected)]
 
     # -- the high-water mark and the runs ----------------------------------------------------------------------------
 
     @property
     def mark(self) -> int:
-        """No block has a larger `seq`, nor has any cursor."""
+        """No block has a larger `seq`, nor has anything that a sink has."""
         with self._database:
             row = self._connection.execute("SELECT seq FROM mark").fetchone()
-        return max([row[0] if row else 0, *self._seqs.values()])
+        had = [span.upto for each in self.all.values() for span in (Span(0, each.cursor), *each.ahead)]
+        return max([row[0] if row else 0, *had])
 
     def reserve(self, seq: int) -> None:
         """Promises that no larger `seq` is in use; synced before it returns.
@@ -214,3 +225,16 @@ class Cursors:
     def close(self) -> None:
         """Closes the file."""
         self._connection.close()
+
+
+def progress_in(connection: sqlite3.Connection) -> dict[str, Progress]:
+    """Sink to what it has, as the file says; one from before there was `ahead` knows cursors only.
+
+    Raises:
+        sqlite3.Error: the file cannot be read.
+    """
+    progress = {sink: Progress(seq) for sink, seq in connection.execute("SELECT sink, seq FROM cursor")}
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'ahead'").fetchone():
+        for sink, after, upto in connection.execute("SELECT sink, after, upto FROM ahead"):
+            progress[sink] = progress.get(sink, Progress()).having(Span(after, upto))
+    return progress

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from acquisition.errors import JournalError
-from acquisition.journal.batches import Batch, read_batch, total_at
+from acquisition.journal.backlog import backlogs, oldest_after
+from acquisition.journal.batches import Batch, read_batch
 from acquisition.journal.cursors import Cursors, Quarantined
 from acquisition.journal.dropping import Dropped, discard_unfinished
 from acquisition.journal.reader import JournalReader, JournalStat
@@ -24,6 +26,7 @@ from acquisition.journal.salvage import disk_errors
 from acquisition.journal.store import Store
 from acquisition.journal.tidying import Tidying
 from acquisition.journal.writer import Committed, Writer
+from acquisition.lanes import LATE_NS, Progress
 from acquisition.model import Observation, json_line
 
 LOCK = "lock"
@@ -44,6 +47,7 @@ class Journal:
         self._interval_s = commit_interval_s
         self._lock: int | None = None
         self._end = Committed(0, 0, 0)
+        self._ends = deque([self._end])
         self._news = asyncio.Event()
         self._refusal = ""
         self._refused = asyncio.Event()
@@ -76,6 +80,7 @@ class Journal:
             undo.callback(self._cursors.close)
             self._store = Store(self._directory, self._cursors)
             self._end = Committed(self._store.last_seq, self._store.newest_ns, self._store.total)
+            self._ends = deque([self._end])
             undo.pop_all()
 
     def _close(self) -> None:
@@ -89,6 +94,9 @@ class Journal:
         self._end = end
         self._refusal = ""
         self._refused.clear()
+        self._ends.append(end)
+        while self._ends[1].newest_ns < end.newest_ns - LATE_NS:
+            self._ends.popleft()
         self._news.set()
         self._news = asyncio.Event()
 
@@ -153,7 +161,7 @@ class Journal:
         Raises:
             JournalError: the disk cannot be read now.
         """
-        cursors = {sink: self._cursors.get(sink) for sink in sinks}
+        cursors = {sink: self._cursors.get(sink).cursor for sink in sinks}
         tidying = Tidying(self._directory, limits, cursors, now_ns)
         with disk_errors():
             while (step := await asyncio.to_thread(tidying.advance)) is not None:
@@ -196,45 +204,52 @@ class Journal:
         return JournalReader(self._directory).keys(device, limit)
 
     def stat(self) -> JournalStat:
-        """What the journal holds; cursors as they are now.
+        """What the journal holds; what each sink has is as of now.
 
         Raises:
             JournalError: the disk cannot be read.
         """
         stat = JournalReader(self._directory).stat()
-        cursors = self._cursors.all
-        return replace(
-            stat,
-            cursors=cursors,
-            backlog={sink: self.backlog(sink) for sink in cursors},
-            quarantined=len(self.quarantined()),
-        )
+        progress = self._cursors.all
+        with disk_errors():
+            backlog = backlogs(self._directory, self._end.total, progress)
+        return replace(stat, progress=progress, backlog=backlog, quarantined=len(self.quarantined()))
 
     # -- for forwarders ----------------------------------------------------------------------------------------------
 
-    async def read(self, after_seq: int, max_points: int) -> Batch:
-        """Whole blocks after a cursor, at least one if there is any; see `read_batch`.
+    async def read(self, after_seq: int, max_points: int, upto_seq: int | None = None) -> Batch:
+        """Whole blocks after a number, and up to another, at least one if there is any; see `read_batch`.
 
         Raises:
             JournalError: the disk cannot be read now.
         """
-        return await asyncio.to_thread(read_batch, self._directory, after_seq, max_points, self._end.last_seq)
+        upto = self._end.last_seq if upto_seq is None else min(upto_seq, self._end.last_seq)
+        return await asyncio.to_thread(read_batch, self._directory, after_seq, max_points, upto)
 
     async def wait_for_new(self, after_seq: int) -> None:
         """Returns when there is a committed block after `after_seq`."""
         while self._end.last_seq <= after_seq:
             await self._news.wait()
 
-    def cursor(self, sink: str) -> int:
-        """Number of the last block that a sink has; 0 at first."""
+    def seq_before(self, age_ns: int) -> int:
+        """Number of the last block before the newest `age_ns` of data; what was there at the opening counts as old.
+
+        Args:
+            age_ns: At most `LATE_NS`; nothing older is remembered.
+        """
+        until = self._end.newest_ns - age_ns
+        return next((end.last_seq for end in reversed(self._ends) if end.newest_ns < until), self._ends[0].last_seq)
+
+    def progress(self, sink: str) -> Progress:
+        """What a sink has; nothing at first."""
         return self._cursors.get(sink)
 
-    def commit_cursor(self, sink: str, seq: int) -> None:
-        """Notes that a sink has everything up to `seq`; a smaller one than before changes nothing.
+    def commit(self, sink: str, progress: Progress) -> None:
+        """Notes what a sink has, beside all that was noted before.
 
-        Written by the writer's thread; after a crash the cursor may be an older one.
+        Written by the writer's thread; after a crash it may be less.
         """
-        self._cursors.set(sink, seq)
+        self._cursors.set(sink, progress)
         self._writer.wake()
 
     def backlog(self, sink: str) -> int:
@@ -244,10 +259,20 @@ class Journal:
             JournalError: the disk cannot be read now.
         """
         with disk_errors():
-            return max(0, self._end.total - total_at(self._directory, self._cursors.get(sink)))
+            return backlogs(self._directory, self._end.total, {sink: self._cursors.get(sink)})[sink]
+
+    def oldest_unsent(self, sink: str) -> int | None:
+        """UTC nanoseconds at which the first block that a sink does not have begins; None if it has everything.
+
+        Raises:
+            JournalError: the disk cannot be read now.
+        """
+        cursor = self._cursors.get(sink).cursor
+        with disk_errors():
+            return oldest_after(self._directory, cursor) if cursor < self._end.last_seq else None
 
     def quarantine(self, sink: str, observation: Observation, reason: str) -> None:
-        """Keeps an observation that a sink will never take, with the reason; before its cursor passes it."""
+        """Keeps an observation that a sink will never take, with the reason; before the sink counts as having it."""
         self._cursors.quarantine(Quarantined(sink, reason, json_line(observation)))
         self._writer.wake()
 

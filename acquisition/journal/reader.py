@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acquisition.errors import JournalError
-from acquisition.journal.batches import total_at
-from acquisition.journal.cursors import FILE
+from acquisition.journal.backlog import backlogs
+from acquisition.journal.cursors import FILE, progress_in
 from acquisition.journal.salvage import Selection, blocks, disk_errors, opened
 from acquisition.journal.schema import DAMAGED, day_files, is_set_aside, suppress_damage
 from acquisition.journal.summary import Slice, Summary, load, rebuild
 from acquisition.journal.window import only, within
+from acquisition.lanes import Progress
 from acquisition.model import Observation
 
 _END = 2**63 - 1
@@ -34,7 +35,7 @@ class JournalStat:
         events: Device to number of events.
         points: Numerics, samples and events.
         last_seq: Number of the last block; 0 in an empty journal.
-        cursors: Sink to the last `seq` it has.
+        progress: Sink to the blocks it has.
         backlog: Sink to points it does not have yet.
         quarantined: Observations that some sink rejected.
         damaged: Files that were set aside, and files that can hardly be read.
@@ -49,7 +50,7 @@ class JournalStat:
     events: Mapping[str, int]
     points: int
     last_seq: int
-    cursors: Mapping[str, int]
+    progress: Mapping[str, Progress]
     backlog: Mapping[str, int]
     quarantined: int
     damaged: tuple[str, ...]
@@ -186,8 +187,8 @@ class JournalReader:
                 for (device, kind, channel), series in summary.series.items():
                     counter, name = (events, device) if kind == "event" else (readings[device], channel)
                     counter[name] += series.readings
-            cursors, quarantined = self._cursors(damaged)
-            backlog = {sink: whole.total - total_at(self._directory, seq) for sink, seq in cursors.items()}
+            progress, quarantined = self._progress(damaged)
+            backlog = backlogs(self._directory, whole.total, progress)
         damaged += [path.name for path in self._directory.glob(f"*{DAMAGED}*") if is_set_aside(path)]
         first, last = whole.window
         return JournalStat(
@@ -200,7 +201,7 @@ class JournalReader:
             events=dict(events),
             points=whole.total,
             last_seq=whole.last_seq,
-            cursors=cursors,
+            progress=progress,
             backlog=backlog,
             quarantined=quarantined,
             damaged=tuple(sorted(damaged)),
@@ -215,13 +216,13 @@ class JournalReader:
                 return load(connection)
             return rebuild(connection, path.name, damaged)
 
-    def _cursors(self, damaged: list[str]) -> tuple[dict[str, int], int]:
+    def _progress(self, damaged: list[str]) -> tuple[dict[str, Progress], int]:
         path = self._directory / FILE
         if path.exists():
             with opened(path, damaged) as connection, suppress_damage():
                 if connection is not None:
                     (quarantined,) = connection.execute("SELECT count(*) FROM quarantine").fetchone()
-                    return dict(connection.execute("SELECT sink, seq FROM cursor")), quarantined
+                    return progress_in(connection), quarantined
         return {}, 0
 
 

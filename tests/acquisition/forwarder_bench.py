@@ -13,6 +13,7 @@ import numpy as np
 
 from acquisition.clock import ManualClock
 from acquisition.forwarder import Forwarder
+from acquisition.lanes import Progress, Span
 from acquisition.model import Numerics, Observation, Quality, Waveform
 
 NS = 1_000_000_000
@@ -27,16 +28,31 @@ class MemoryBatch:
 
 @dataclass
 class MemoryJournal:
-    """Sequence number n is `rows[n - 1]`; an empty row is one that was lost to damage."""
+    """Sequence number n is `rows[n - 1]`; an empty row is one that was lost to damage. What it begins with is old."""
 
     rows: list[tuple[Observation, ...]] = field(default_factory=list)
     committed: int = 0
+    ahead: tuple[Span, ...] = ()
+    opened_at: int | None = None
     quarantined: list[tuple[Observation, str]] = field(default_factory=list)
     drained: asyncio.Event = field(default_factory=asyncio.Event)
     grown: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def read(self, after_seq: int, max_points: int) -> MemoryBatch:
-        rows = self.rows[after_seq : after_seq + max_points]
+    def __post_init__(self) -> None:
+        if self.opened_at is None:
+            self.opened_at = len(self.rows)
+
+    @property
+    def last_seq(self) -> int:
+        return len(self.rows)
+
+    def seq_before(self, age_ns: int) -> int:
+        newest = max((one.time_ns for row in self.rows for one in row), default=0)
+        young = (seq for seq, row in enumerate(self.rows) if row and row[0].time_ns >= newest - age_ns)
+        return max(self.opened_at or 0, next(young, len(self.rows)))
+
+    async def read(self, after_seq: int, max_points: int, upto_seq: int) -> MemoryBatch:
+        rows = self.rows[after_seq : min(upto_seq, after_seq + max_points)]
         damaged = tuple(f"block {after_seq + at + 1}" for at, row in enumerate(rows) if not row)
         return MemoryBatch(tuple(one for row in rows for one in row), after_seq + len(rows), damaged)
 
@@ -46,13 +62,13 @@ class MemoryJournal:
             self.grown.clear()
             await self.grown.wait()
 
-    def cursor(self, sink: str) -> int:
+    def progress(self, sink: str) -> Progress:
         assert sink == "central"
-        return self.committed
+        return Progress(self.committed, self.ahead)
 
-    def commit_cursor(self, sink: str, seq: int) -> None:
+    def commit(self, sink: str, progress: Progress) -> None:
         assert sink == "central"
-        self.committed = seq
+        self.committed, self.ahead = progress.cursor, progress.ahead
 
     def quarantine(self, sink: str, observation: Observation, reason: str) -> None:
         assert sink == "central"

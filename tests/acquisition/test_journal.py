@@ -16,6 +16,7 @@ from acquisition.journal import Journal, writer
 from acquisition.journal.cursors import Cursors, Quarantined
 from acquisition.journal.reader import JournalReader
 from acquisition.journal.schema import Block, day_file, day_files
+from acquisition.lanes import Progress, Span
 from acquisition.model import Observation
 from tests.acquisition.journal_observations import DAY_NS, QUICK, T0, alter, event, everything, numerics, waveform
 
@@ -314,41 +315,13 @@ async def test_a_block_that_fails_its_checksum_is_skipped_and_reported(tmp_path:
 
 async def test_a_cursor_never_runs_backwards(tmp_path: Path) -> None:
     async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
-        assert journal.cursor("influx") == 0
+        assert journal.progress("influx").cursor == 0
         for seq in (3, 7, 5):
-            journal.commit_cursor("influx", seq)
-        journal.commit_cursor("mqtt", 2)
-        assert journal.cursor("influx") == 7
+            journal.commit("influx", Progress(seq))
+        journal.commit("mqtt", Progress(2))
+        assert journal.progress("influx").cursor == 7
     async with Journal(tmp_path) as journal:
-        assert (journal.cursor("influx"), journal.cursor("mqtt")) == (7, 2)
-
-
-async def test_a_backlog_is_the_points_that_a_sink_does_not_have(tmp_path: Path) -> None:
-    async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
-        assert journal.backlog("influx") == 0
-        await journal.append([waveform(T0, [0] * 100)])
-        await journal.append([numerics(T0 + DAY_NS)])
-        await journal.append([event(T0 + DAY_NS)])
-        backlogs = [journal.backlog("influx")]
-        after = 0
-        for _ in range(3):
-            after = (await journal.read(after, 1)).last_seq
-            journal.commit_cursor("influx", after)
-            backlogs.append(journal.backlog("influx"))
-        assert backlogs == [102, 2, 1, 0]
-    async with Journal(tmp_path) as journal:
-        assert journal.backlog("influx") == 0
-        assert journal.backlog("mqtt") == 102
-
-
-async def test_a_deleted_day_is_no_backlog(tmp_path: Path) -> None:
-    async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
-        await journal.append([waveform(T0, [0] * 100)])
-        await journal.append([numerics(T0 + DAY_NS)])
-    day_file(tmp_path, DAY).unlink()
-    async with Journal(tmp_path) as journal:
-        assert journal.backlog("influx") == 1
-        assert await everything(journal) == [numerics(T0 + DAY_NS)]
+        assert (journal.progress("influx").cursor, journal.progress("mqtt").cursor) == (7, 2)
 
 
 async def test_what_a_sink_rejected_is_kept_with_the_reason(tmp_path: Path) -> None:
@@ -368,27 +341,29 @@ def test_a_rejected_observation_is_written_no_later_than_the_cursor_that_passes_
     statements: list[str] = []
     cursors._connection.set_trace_callback(lambda sql: statements.append(sql[:22]))
     cursors.quarantine(Quarantined("influx", "never", "{}"))
-    cursors.set("influx", 1)
+    cursors.set("influx", Progress(1, (Span(2, 3),)))
     cursors.flush()
     cursors.close()
-    assert statements[-4:] == ["BEGIN IMMEDIATE", "INSERT INTO quarantine", "INSERT OR REPLACE INTO", "COMMIT"]
+    written = [sql for sql in statements if sql.startswith(("BEGIN", "INSERT", "COMMIT"))]
+    rejected, ahead, cursor = "INSERT INTO quarantine", "INSERT INTO ahead VALU", "INSERT OR REPLACE INTO"
+    assert written == ["BEGIN IMMEDIATE", rejected, ahead, cursor, "COMMIT"]
 
 
 async def test_a_cursor_is_written_without_waiting_for_a_reading(tmp_path: Path) -> None:
     async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
-        journal.commit_cursor("influx", 1)
+        journal.commit("influx", Progress(1))
         await asyncio.wait_for(asyncio.to_thread(wait_until_written, tmp_path), timeout=10)
 
 
 def wait_until_written(directory: Path) -> None:
-    while JournalReader(directory).stat().cursors != {"influx": 1}:
+    while JournalReader(directory).stat().progress != {"influx": Progress(1)}:
         time.sleep(QUICK)
 
 
 async def test_a_cursor_that_was_committed_last_of_all_survives_leaving(tmp_path: Path) -> None:
     async with Journal(tmp_path, commit_interval_s=60) as journal:
-        journal.commit_cursor("influx", 9)
-    assert JournalReader(tmp_path).stat().cursors == {"influx": 9}
+        journal.commit("influx", Progress(9))
+    assert JournalReader(tmp_path).stat().progress == {"influx": Progress(9)}
 
 
 async def test_a_reading_is_never_attributed_to_another_device_by_damage(tmp_path: Path) -> None:

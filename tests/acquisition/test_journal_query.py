@@ -16,6 +16,7 @@ from acquisition.errors import JournalError
 from acquisition.journal import Journal, summary
 from acquisition.journal.reader import JournalReader
 from acquisition.journal.schema import day_files
+from acquisition.lanes import Progress
 from acquisition.model import MISSING_COUNT, Numerics, Quality, State, Waveform
 from tests.acquisition.journal_observations import DAY_NS, QUICK, T0, event, numerics, waveform
 
@@ -104,9 +105,9 @@ async def test_a_file_sums_up_what_it_holds_and_what_is_newer_is_summed_by_readi
         for step in range(groups):
             now = T0 + step * SECOND
             await journal.append([numerics(now), waveform(now, [MISSING_COUNT, 1]), event(now, device="pump")])
-        journal.commit_cursor("influx", 3)
+        journal.commit("influx", Progress(3))
         live, apart = journal.stat(), JournalReader(tmp_path).stat()
-        assert live.cursors == {"influx": 3}
+        assert live.progress == {"influx": Progress(3)}
         assert live.backlog == {"influx": 4 * groups - 4}
     closed = JournalReader(tmp_path).stat()
     for found in (live, apart, closed):

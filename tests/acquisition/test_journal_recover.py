@@ -11,6 +11,7 @@ from acquisition.errors import JournalError
 from acquisition.journal import Journal, summary
 from acquisition.journal.reader import JournalReader
 from acquisition.journal.schema import day_file, day_files
+from acquisition.lanes import Progress
 from acquisition.model import Observation
 from tests.acquisition.journal_observations import DAY_NS, QUICK, T0, alter, everything, numerics, waveform
 
@@ -147,10 +148,10 @@ async def test_numbers_go_on_after_the_largest_ever_reserved_even_when_every_day
     for path in day_files(tmp_path):
         path.unlink()
     async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
-        journal.commit_cursor("influx", 20)
+        journal.commit("influx", Progress(20))
         await journal.append([numerics(T0)])
         assert journal.last_seq == 21
-        assert (await journal.read(journal.cursor("influx"), 10)).observations == (numerics(T0),)
+        assert (await journal.read(journal.progress("influx").cursor, 10)).observations == (numerics(T0),)
 
 
 async def test_after_a_crash_numbers_go_on_after_all_that_were_reserved(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ async def test_numbers_go_on_after_the_cursors_are_lost(tmp_path: Path) -> None:
     (tmp_path / "cursors.db").write_bytes(b"\xff" * 8192)
     async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
         assert "delivered again" in journal.damaged[0]
-        assert journal.cursor("influx") == 0
+        assert journal.progress("influx").cursor == 0
         await journal.append([numerics(T0 + DAY_NS)])
         assert journal.last_seq == 4
         assert await everything(journal) == [*given, numerics(T0 + DAY_NS)]

@@ -25,7 +25,7 @@ timezone = "UTC"
 
 [journal]
 directory = "journal"
-min_free_gb = 0
+min_free_gb = {min_free_gb}
 commit_interval_ms = {commit_ms}
 """
 
@@ -40,10 +40,10 @@ def v1_sink(server: Server) -> str:
     return f'\n[[sink]]\nid = "central"\ntype = "influxdb_v1"\nurl = "{server.url}"\ndatabase = "{DATABASE}"\n'
 
 
-def write_config(directory: Path, *tables: str, commit_ms: int = 200) -> Path:
+def write_config(directory: Path, *tables: str, commit_ms: int = 200, min_free_gb: float = 0) -> Path:
     """The configuration file of the bed."""
     path = directory / "bed.toml"
-    path.write_text(HEAD.format(commit_ms=commit_ms) + "".join(tables), encoding="utf-8")
+    path.write_text(HEAD.format(commit_ms=commit_ms, min_free_gb=min_free_gb) + "".join(tables), encoding="utf-8")
     return path
 
 

@@ -34,7 +34,7 @@ STATUS = '[status]\nfile = "status.json"\n'
 class Bed:
     """A pump that is polled and a monitor that waits for acknowledgements, both with counters."""
 
-    def __init__(self, directory: Path, *tables: str) -> None:
+    def __init__(self, directory: Path, min_free_gb: float) -> None:
         self.pump = SimPumpConsole(lambda: {"ecmo_flow": 3.5, "ecmo_rpm": 3000.0})
         self.monitor = Hl7Monitor(lambda: {"hr": 90.0}, counter=True, every_s=0.2)
         self.port = free_port()
@@ -42,11 +42,11 @@ class Bed:
         self.journal = directory / "journal"
         self.config = write_config(
             directory,
-            *tables,
             STATUS,
             device("pump", "modbus", f"serial://{self.link}", 'profile = "sim_pump_console"'),
             device("mon", "hl7", f"tcp-listen://127.0.0.1:{self.port}", COUNTED),
             commit_ms=20,
+            min_free_gb=min_free_gb,
         )
 
     def counts(self, name: str) -> list[int]:
@@ -70,7 +70,7 @@ def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]
 
 @pytest.fixture
 async def bed(small_disk: Path, tmp_path: Path) -> AsyncIterator[Bed]:
-    bed = Bed(tmp_path, "min_free_gb = 0.0\n")
+    bed = Bed(tmp_path, 0.0)
     assert bed.journal == small_disk
     async with (
         attached(f"pty://{bed.link}", bed.pump),
@@ -125,7 +125,7 @@ def of_pump(bed: Bed) -> list[Numerics]:
 
 async def test_a_file_system_gone_read_only_is_told_and_ends_neither_the_daemon_nor_its_stop(tmp_path: Path) -> None:
     with ext4(tmp_path / "journal", 16):
-        bed = Bed(tmp_path, "min_free_gb = 0.001\n")
+        bed = Bed(tmp_path, 0.001)
         async with attached(f"pty://{bed.link}", bed.pump), daemon(bed.config) as running:
             await until(lambda: len(of_pump(bed)) >= 5)
             fail_for_good(bed.journal)
@@ -182,7 +182,7 @@ async def test_when_somebody_else_fills_the_disk_old_waveforms_make_room_and_num
     tmp_path: Path, small_disk: Path
 ) -> None:
     kept = await past_days(small_disk, 3)
-    bed = Bed(tmp_path, "min_free_gb = 0.0005\n")
+    bed = Bed(tmp_path, 0.0005)
     async with attached(f"pty://{bed.link}", bed.pump), daemon(bed.config) as running:
         await until(lambda: bed.pump.counter >= 3 and (small_disk / "reserve").exists())
         fill(small_disk)

@@ -71,11 +71,14 @@ async def test_every_reading_reaches_victoriametrics_and_mosquitto_while_a_third
                     return len(await stored()) >= pump.counter
 
                 await until(all_stored)
-                health = Health.read(tmp_path / "journal" / "status.json")
+                status = tmp_path / "journal" / "status.json"  # up to a second old
+                await until(lambda: Health.read(status).sinks[2].backlog >= 12)
+                health = Health.read(status)
                 assert [problem for problem in health.problems() if problem.startswith("sink")] == [
                     f"sink dead: {health.sinks[2].last_error}"
                 ]
-                assert health.sinks[2].backlog >= 12
+                assert health.started_ns <= (health.sinks[2].oldest_unsent_ns or 0) <= health.time_ns
+                assert health.sinks[2].points_per_second == 0 < health.sinks[0].points_per_second
             assert sorted(await stored()) == sorted(received) == list(range(1, pump.counter + 1))
         await until(lambda: statuses[-1:] == ["offline"])
         assert statuses[0] == "online"

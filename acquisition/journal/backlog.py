@@ -1,0 +1,86 @@
+"""What a sink does not have yet: how many points, and from when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from acquisition.journal.salvage import opened
+from acquisition.journal.schema import day_files, suppress_damage
+from acquisition.lanes import Progress, Span
+
+
+def backlogs(directory: Path, total: int, progresses: Mapping[str, Progress]) -> dict[str, int]:
+    """Sink to points that it does not have: numerics, samples and events.
+
+    Args:
+        directory: Of the journal.
+        total: Points of the journal up to its end.
+        progresses: Sink to what it has.
+
+    Raises:
+        sqlite3.Error: the disk cannot be read now.
+    """
+    bounds = {seq for each in progresses.values() for span in _spans(each) for seq in span}
+    totals = _totals_at(directory, bounds)
+    return {
+        sink: max(0, total - totals[each.cursor] - sum(totals[span.upto] - totals[span.after] for span in each.ahead))
+        for sink, each in progresses.items()
+    }
+
+
+def oldest_after(directory: Path, seq: int) -> int | None:
+    """UTC nanoseconds at which the first block after `seq` begins; None if there is none that can be read.
+
+    Raises:
+        sqlite3.Error: the disk cannot be read now.
+    """
+    for path in files_after(directory, seq):
+        with opened(path, []) as connection, suppress_damage():
+            query = "SELECT first_ns FROM block WHERE seq > ? ORDER BY seq LIMIT 1"
+            row = connection.execute(query, (seq,)).fetchone() if connection else None
+            if row is not None:
+                return int(row[0])
+    return None
+
+
+def files_after(directory: Path, seq: int) -> list[Path]:
+    """The day files that may hold blocks after `seq`, oldest first.
+
+    Raises:
+        sqlite3.Error: the disk cannot be read now.
+    """
+    files: list[Path] = []
+    for path in reversed(day_files(directory)):
+        files.insert(0, path)
+        with opened(path, []) as connection, suppress_damage():
+            row = connection.execute("SELECT min(seq) FROM block").fetchone() if connection else None
+            if row and row[0] is not None and row[0] <= seq + 1:
+                break
+    return files
+
+
+def _spans(progress: Progress) -> Iterable[Span]:
+    return (Span(0, progress.cursor), *progress.ahead)
+
+
+def _totals_at(directory: Path, seqs: Iterable[int]) -> dict[int, int]:
+    """Points of the journal up to and with each of these blocks; those of retired files count as delivered."""
+    found: dict[int, int] = {}
+    left = set(seqs)
+    before_all = 0
+    for path in reversed(day_files(directory)):
+        if not left:
+            break
+        with opened(path, []) as connection, suppress_damage():
+            if connection is None:
+                continue
+            for seq in sorted(left):
+                query = "SELECT total FROM block WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
+                row = connection.execute(query, (seq,)).fetchone()
+                if row is not None:
+                    found[seq] = int(row[0])
+                    left.discard(seq)
+            row = connection.execute("SELECT total - points FROM block ORDER BY seq LIMIT 1").fetchone()
+            before_all = row[0] if row is not None else before_all
+    return found | dict.fromkeys(left, before_all)

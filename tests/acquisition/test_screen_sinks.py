@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from acquisition.health import ClockHealth, Health, JournalHealth, SinkHealth
+from acquisition.screen import status_screen
+
+NS = 1_000_000_000
+
+
+def shown(sink: SinkHealth) -> str:
+    health = Health(
+        version="1", site="here", bed="bed-1", pid=1, started_ns=0, time_ns=9000 * NS, devices=(), sinks=(sink,),
+        journal=JournalHealth(directory="journal", size_bytes=0, free_bytes=0), clock=ClockHealth(ahead_ns=0, steps=0),
+    )  # fmt: skip
+    console = Console(width=240, file=io.StringIO(), record=True)
+    console.print(status_screen(health, 9000 * NS))
+    return console.export_text()
+
+
+def test_the_status_tells_how_far_a_sink_is_behind_since_when_how_fast_and_why() -> None:
+    late = SinkHealth(
+        id="central", state="waiting", delivered=1_000_000, backlog=2_345_678, oldest_unsent_ns=1000 * NS,
+        points_per_second=1234.4, last_error="the server cannot be reached",
+    )  # fmt: skip
+    text = shown(late)
+    for words in ("2,345,678", "2 h ago", "1,234", "the server cannot be reached"):
+        assert words in text
+
+
+def test_a_sink_that_has_everything_has_no_oldest_reading_to_send() -> None:
+    text = shown(SinkHealth(id="central", state="idle"))
+    assert "central" in text
+    assert "ago" not in text
