@@ -187,6 +187,10 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
     try:
         connection = _connect_to_read(path, "mode=ro")
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK:
+            # The power went while the file was made, before it was in WAL mode; whoever writes to it next undoes that.
+            yield None
+            return
         # WAL mode wants a -shm file even to read; where none can be made, nobody can be writing either.
         if is_damage(error) or os.access(path.parent, os.W_OK):
             raise
