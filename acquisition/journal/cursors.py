@@ -43,7 +43,7 @@ class Quarantined:
     Attributes:
         sink: Which one.
         reason: The server's words.
-        line: The observation as `json_line` writes it.
+        line: The observation as `line_of` writes it.
     """
 
     sink: str

@@ -16,11 +16,12 @@ from typing import Any, Self
 from acquisition.errors import JournalError
 from acquisition.journal.batches import Batch, read_batch, total_at
 from acquisition.journal.cursors import Cursors, Quarantined
+from acquisition.journal.quarantine import line_of
 from acquisition.journal.reader import JournalReader, JournalStat
 from acquisition.journal.salvage import disk_errors
 from acquisition.journal.store import Store
 from acquisition.journal.writer import Committed, Writer
-from acquisition.model import Observation, json_line
+from acquisition.model import Observation
 
 LOCK = "lock"
 
@@ -198,7 +199,7 @@ class Journal:
 
     def quarantine(self, sink: str, observation: Observation, reason: str) -> None:
         """Keeps an observation that a sink will never take, with the reason; before its cursor passes it."""
-        self._cursors.quarantine(Quarantined(sink, reason, json_line(observation)))
+        self._cursors.quarantine(Quarantined(sink, reason, line_of(observation)))
         self._writer.wake()
 
     def quarantined(self, sink: str | None = None) -> list[Quarantined]:
