@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test servers bench requirements build clean
+.PHONY: help venv demo check test soak servers bench requirements build clean
 
 # Servers live in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -45,12 +45,19 @@ check: venv ## format, lint, types, import rule and fast tests; under a minute
 test: check servers ## check, then the tests with real servers, ttys and processes
 	$(BIN)/python -m pytest -q -m system
 
+soak: venv servers ## many more kills and power cuts than make test; an hour or so (KILLS=N, CUTS=N)
+	ECMO_DAQ_KILLS=$(or $(KILLS),1000) ECMO_DAQ_CUTS=$(or $(CUTS),20000) \
+	  $(BIN)/python -m pytest -q tests/acquisition/test_journal_kill.py tests/acquisition/test_power_cut.py
+
 # Command and the Debian package that has it. Tests start these on their own ports and in their own directories.
 SERVERS := influxd=influxdb victoria-metrics=victoria-metrics mosquitto=mosquitto systemd-analyze=systemd
+# A library and no command; the disk that forgets what was not synced is a file system of our own.
+HAS_FUSE := ldconfig -p | grep -E 'libfuse3?\.so\.' >/dev/null
 
 servers: ## install the Debian packages that the tests talk to, where missing
 	@missing=(); \
 	for each in $(SERVERS); do command -v "$${each%%=*}" >/dev/null || missing+=("$${each#*=}"); done; \
+	$(HAS_FUSE) || missing+=(libfuse2); \
 	if (( $${#missing[@]} )); then \
 	  command -v apt-get >/dev/null \
 	    || { echo "Missing, and there is no apt-get to install it: $${missing[*]}" >&2; exit 1; }; \
@@ -58,6 +65,7 @@ servers: ## install the Debian packages that the tests talk to, where missing
 	  $(SUDO) apt-get update -q; $(APT_INSTALL) "$${missing[@]}"; \
 	fi
 	@for each in $(SERVERS); do command -v "$${each%%=*}" >/dev/null || { echo "$${each%%=*} is missing" >&2; exit 1; }; done
+	@$(HAS_FUSE) || { echo "libfuse is missing" >&2; exit 1; }
 
 bench: venv ## measure speed and footprint
 	$(BIN)/python -m benchmarks

@@ -8,7 +8,6 @@ import json
 import signal
 import sys
 from collections.abc import Coroutine
-from dataclasses import asdict
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -25,13 +24,13 @@ from acquisition.daemon import Daemon, listen_to
 from acquisition.errors import AcquisitionError, ConfigError
 from acquisition.health import STALE_NS, Health
 from acquisition.journal.reader import JournalReader
+from acquisition.journal_cli import AnyConfigPath, AsJson, JournalPath, journal_app, journal_directory, needed
 from acquisition.logs import configure
 from acquisition.registry import build_driver
 from acquisition.replay import record_link, replay_trace
-from acquisition.screen import age, journal_screen, status_screen
+from acquisition.screen import age, status_screen
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=INTENDED_USE)
-journal_app = typer.Typer(no_args_is_help=True, help="Look into a journal.")
 app.add_typer(journal_app, name="journal")
 
 T = TypeVar("T")
@@ -39,11 +38,6 @@ out = Console()
 err = Console(stderr=True)
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (TOML).")]
-AnyConfigPath = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Configuration file that names the journal.")
-]
-JournalPath = Annotated[Path | None, typer.Option("--journal", help="Directory of a journal.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Driver = Annotated[str | None, typer.Option(help="Name of a module in drivers/.")]
 Profile = Annotated[str | None, typer.Option(help="Device profile, name or path.")]
 Options = Annotated[list[str] | None, typer.Option("--option", help="Driver option, key=value; may be repeated.")]
@@ -141,7 +135,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the running daemon: devices, sinks, backlog, journal, clock; exit code 1 if something needs a person."""
-    path = file or load_config(_needed(config, "--config or --file"), for_sinks=False).status_file
+    path = file or load_config(needed(config, "--config or --file"), for_sinks=False).status_file
     health = Health.read(path)
     now_ns = SystemClock().now().utc_ns + health.clock.ahead_ns
     stale = now_ns - health.time_ns > STALE_NS
@@ -210,7 +204,7 @@ def query(
             raise ConfigError([f"--channels: unknown channel {name!r} (see config/channels.toml)"])
     if format_ not in ("csv", "json"):
         raise ConfigError([f"--format {format_}: use csv or json"])
-    reader = JournalReader(_journal_directory(config, journal))
+    reader = JournalReader(journal_directory(config, journal))
     observations = reader.query(
         devices=None if device is None else set(device),
         channels=wanted,
@@ -221,29 +215,6 @@ def query(
         write_json(observations, sys.stdout)
     else:
         write_csv(observations, sys.stdout, Catalogue.shipped())
-
-
-@journal_app.command("stat")
-def journal_stat(config: AnyConfigPath = None, journal: JournalPath = None, as_json: AsJson = False) -> None:
-    """Count what a journal holds: files, blocks, readings by channel, what each sink has still to get."""
-    stat = JournalReader(_journal_directory(config, journal)).stat()
-    if as_json:
-        typer.echo(json.dumps(asdict(stat)))
-    else:
-        out.print(journal_screen(stat))
-
-
-def _journal_directory(config: Path | None, journal: Path | None) -> Path:
-    directory = journal or load_config(_needed(config, "--config or --journal"), for_sinks=False).journal.directory
-    if not directory.is_dir():
-        raise ConfigError([f"{directory}: no journal there"])
-    return directory
-
-
-def _needed(path: Path | None, options: str) -> Path:
-    if path is None:
-        raise ConfigError([f"give {options}"])
-    return path
 
 
 def _pairs(options: list[str] | None) -> dict[str, Any]:

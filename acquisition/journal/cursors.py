@@ -45,7 +45,7 @@ class Quarantined:
     Attributes:
         sink: Which one.
         reason: The server's words.
-        line: The observation as `json_line` writes it.
+        line: The observation as `line_of` writes it.
     """
 
     sink: str

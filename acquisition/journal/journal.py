@@ -20,6 +20,7 @@ from acquisition.journal.backlog import backlogs, oldest_after
 from acquisition.journal.batches import Batch, read_batch
 from acquisition.journal.cursors import Cursors, Quarantined
 from acquisition.journal.dropping import Dropped, discard_unfinished
+from acquisition.journal.quarantine import line_of
 from acquisition.journal.reader import JournalReader, JournalStat
 from acquisition.journal.retention import Limits
 from acquisition.journal.salvage import disk_errors
@@ -27,7 +28,7 @@ from acquisition.journal.store import Store
 from acquisition.journal.tidying import Tidying
 from acquisition.journal.writer import Committed, Writer
 from acquisition.lanes import LATE_NS, Progress
-from acquisition.model import Observation, json_line
+from acquisition.model import Observation
 
 LOCK = "lock"
 
@@ -273,7 +274,7 @@ class Journal:
 
     def quarantine(self, sink: str, observation: Observation, reason: str) -> None:
         """Keeps an observation that a sink will never take, with the reason; before the sink counts as having it."""
-        self._cursors.quarantine(Quarantined(sink, reason, json_line(observation)))
+        self._cursors.quarantine(Quarantined(sink, reason, line_of(observation)))
         self._writer.wake()
 
     def quarantined(self, sink: str | None = None) -> list[Quarantined]:

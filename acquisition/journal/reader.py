@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from acquisition.errors import JournalError
 from acquisition.journal.backlog import backlogs
 from acquisition.journal.cursors import FILE, progress_in
 from acquisition.journal.salvage import Selection, blocks, disk_errors, opened
-from acquisition.journal.schema import DAMAGED, day_files, is_set_aside, suppress_damage
+from acquisition.journal.schema import DAMAGED, day_files, is_damage, is_set_aside, suppress_damage
 from acquisition.journal.summary import Slice, Summary, load, rebuild
 from acquisition.journal.window import only, within
 from acquisition.lanes import Progress
@@ -129,7 +130,9 @@ class JournalReader:
                     yield from content
 
     def verify(self) -> Iterator[tuple[str, int]]:
-        """Reads every block; yields each file's name and its sound blocks. What is not sound is in `damaged`.
+        """Reads everything; yields each file's name and its sound blocks. What is not sound is in `damaged`.
+
+        Cursors, quarantine, runs and the sums of a file are no blocks: of them SQLite's own check is taken.
 
         Raises:
             JournalError: the disk cannot be read now.
@@ -138,7 +141,27 @@ class JournalReader:
             for path in day_files(self._directory):
                 with opened(path, self.damaged) as connection:
                     found = blocks(connection, path.name, Selection(), self.damaged) if connection else ()
-                    yield path.name, sum(1 for _, content in found if content)
+                    sound = sum(1 for _, content in found if content)
+                    if connection is not None:
+                        self._check(connection, path)
+                    yield path.name, sound
+            path = self._directory / FILE
+            if path.exists():
+                with opened(path, self.damaged) as connection:
+                    if connection is not None:
+                        self._check(connection, path)
+                yield path.name, 0
+
+    def _check(self, connection: sqlite3.Connection, path: Path) -> None:
+        """What SQLite itself finds wrong, the first of it."""
+        try:
+            (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            found = str(error)
+        if found != "ok":
+            self.damaged.append(f"{path.name}: {found}")
 
     def last_seen(self) -> dict[str, int]:
         """Device to the newest time of its numerics and waveforms."""

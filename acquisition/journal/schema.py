@@ -196,6 +196,10 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
     try:
         connection = _connect_to_read(path, "mode=ro")
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK:
+            # The power went while the file was made, before it was in WAL mode; whoever writes to it next undoes that.
+            yield None
+            return
         # WAL mode wants a -shm file even to read. Where none can be made, on a disk that is full or cannot be written
         # to, nobody can be writing either.
         if is_damage(error) or (os.access(path.parent, os.W_OK) and _has_log(path)):

@@ -22,6 +22,7 @@ from acquisition.journal.schema import (
     insert,
     is_damage,
     reading,
+    rows,
     set_aside,
 )
 
@@ -86,11 +87,12 @@ class Store:
         with contextlib.suppress(sqlite3.DatabaseError), reading(path) as connection:
             if connection is None:
                 return
-            last = connection.execute("SELECT seq, last_ns, total FROM block ORDER BY seq DESC LIMIT 1").fetchone()
-            if last is not None:
-                self.last_seq = max(self.last_seq, last[0])
-                self.newest_ns = max(self.newest_ns, last[1])
-                self.total = max(self.total, last[2])
+            for block in rows(connection, "SELECT * FROM block ORDER BY seq DESC"):
+                self.last_seq = max(self.last_seq, block.seq)
+                if block.intact:
+                    self.newest_ns = max(self.newest_ns, block.last_ns)
+                    self.total = max(self.total, block.total)
+                    break
 
     def _learn(self, summary: summaries.Summary) -> None:
         self.last_seq = max(self.last_seq, summary.last_seq)
