@@ -155,9 +155,13 @@ class Daemon:
         if step is None:
             return
         self._steps += 1
-        text = f"the system clock was set by {step.by_ns / NS:+.3f} s; " + (
-            "readings follow it" if step.followed else "readings keep their time line until it has caught up"
-        )
+        if step.followed:
+            outcome = "readings follow it"
+        elif step.by_ns < 0:
+            outcome = "readings keep their time line until it has caught up"
+        else:
+            outcome = "it has come back to the time line that readings were kept on"
+        text = f"the system clock was set by {step.by_ns / NS:+.3f} s; {outcome}"
         logger.warning("%s", text)
         detail = {"by_ns": step.by_ns, "followed": step.followed}
         self._housekeeper.tell(step.instant.utc_ns, EventKind.CLOCK, text, detail)

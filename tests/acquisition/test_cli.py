@@ -1,34 +1,22 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from acquisition.cli import main
 from acquisition.journal.journal import Journal
 from acquisition.model import Numerics, Quality
+from tests.acquisition.command import Run, runner
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CASES = ROOT / "tests" / "drivers"
 T0 = 1_767_225_600_000_000_000
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def command(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["ecmo-daq", *map(str, words)])
-        with pytest.raises(SystemExit) as ending:
-            main()
-        captured = capsys.readouterr()
-        code = ending.value.code
-        return code if isinstance(code, int) else 0, captured.out, captured.err
-
-    return command
+    return runner(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,10 @@ async def observed(case: Case, trace: Path) -> list[str]:
     options = settings.get("options", {})
     driver = build_driver(settings["driver"], settings.get("profile"), options, Catalogue.shipped(), ())
     lines: list[str] = []
-    take: Callable[[Observation], None] = lambda observation: lines.append(json_line(observation))  # noqa: E731
+
+    def take(observation: Observation) -> None:
+        lines.append(json_line(observation))
+
     await replay(trace, driver, take)
     return lines
 

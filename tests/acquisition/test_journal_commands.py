@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acquisition.cli import main
 from acquisition.journal import Journal
 from acquisition.journal.cursors import Quarantined
 from acquisition.journal.quarantine import Quarantine, line_of, observation_of
 from acquisition.journal.schema import day_file
 from acquisition.lanes import Progress
 from acquisition.model import Quality
+from tests.acquisition.command import Run, runner
 from tests.acquisition.journal_observations import QUICK, T0, alter, numerics, waveform
 from tests.acquisition.scripted_influx import Answer, scripted_influx
 
-Run = Callable[..., tuple[int, str, str]]
 DAY = "2026-01-01"
 SECOND = 1_000_000_000
 REJECTED = Answer(400, '{"code":"invalid","message":"field type conflict"}')
@@ -30,15 +28,7 @@ REJECTED = Answer(400, '{"code":"invalid","message":"field type conflict"}')
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def command(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["ecmo-daq", "journal", *map(str, words)])
-        with pytest.raises(SystemExit) as ending:
-            main()
-        captured = capsys.readouterr()
-        code = ending.value.code
-        return code if isinstance(code, int) else 0, captured.out, captured.err
-
-    return command
+    return partial(runner(monkeypatch, capsys), "journal")
 
 
 @pytest.fixture

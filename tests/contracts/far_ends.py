@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import tty
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Protocol
 
@@ -110,7 +111,7 @@ class SerialEnd:
         """A serial line is always there."""
 
 
-class _StreamEnd:
+class _StreamEnd(ABC):
     large = 16_000_000
     _reader: asyncio.StreamReader
     _writer: asyncio.StreamWriter | None = None
@@ -131,8 +132,9 @@ class _StreamEnd:
             await writer.wait_closed()
         self._writer = None
 
+    @abstractmethod
     async def _come(self) -> asyncio.StreamWriter:
-        raise NotImplementedError
+        """The open connection, once there is one."""
 
 
 class ServerEnd(_StreamEnd):
@@ -188,7 +190,7 @@ class DatagramEnd:
         return got
 
     async def leave(self) -> None:
-        raise NotImplementedError
+        raise AssertionError("a datagram's sender cannot be seen to leave")
 
     async def end(self) -> None:
         self._socket.close()

@@ -63,10 +63,8 @@ def test_two_runs_are_equal(case: Case) -> None:
     assert first.driver.counters == second.driver.counters
 
 
-@every_case
+@pytest.mark.parametrize("case", [case for case in CASES if not case.datagrams], ids=str)
 def test_byte_by_byte_gives_the_same(case: Case) -> None:
-    if case.datagrams:
-        pytest.skip("datagrams are never split")
     single = [
         Piece(piece.t_ns, piece.direction, piece.data[index : index + 1])
         for piece in case.pieces
