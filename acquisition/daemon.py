@@ -160,7 +160,7 @@ class Daemon:
         elif step.by_ns < 0:
             outcome = "readings keep their time line until it has caught up"
         else:
-            outcome = "it has come back to the time line that readings were kept on"
+            outcome = "readings stay on the time line they were kept on"
         text = f"the system clock was set by {step.by_ns / NS:+.3f} s; {outcome}"
         logger.warning("%s", text)
         detail = {"by_ns": step.by_ns, "followed": step.followed}
