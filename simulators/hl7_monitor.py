@@ -240,6 +240,8 @@ class Hl7Monitor:
             per_turn = source.rate_hz * self._every_ns / NS
             count = round((self._turns + 1) * per_turn) - round(self._turns * per_turn)
             samples = "^".join(map(str, source.take(count).tolist()))
+            if not samples:
+                continue  # a lead that gives nothing has no row
             rows += [
                 f"NA|{name}|{place}|{samples}|{unit}|||||R",
                 f"NM|0^MDC_ATTR_SAMP_RATE^MDC|{place}.1|{source.rate_hz:g}|{_PER_SECOND}",
