@@ -202,6 +202,7 @@ class Daemon:
             status, driver, stamper = session.status, session.driver, session.stamper
             silent = stamper.silent_since(clock.now(), driver.period_ns)
             never = status.state is LinkState.OPEN and status.last_reading_ns is None and status.opened > 0
+            track = stamper.device_clock.latest
             quiet = status.state is LinkState.OPEN and (silent is not None or never)
             yield DeviceHealth(
                 id=session.device,
@@ -215,6 +216,8 @@ class Daemon:
                 values=dict(status.values),
                 counters=dict(driver.counters),
                 flags=dict(stamper.validator.reasons),
+                clock_ahead_ns=track.ahead_ns if track else None,
+                clock_drift_ppm=track.drift_ppm if track else None,
                 gaps=stamper.gaps,
                 lost=status.lost,
             )

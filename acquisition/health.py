@@ -26,6 +26,8 @@ class DeviceHealth(_Part):
         values: Values or samples stored, by channel.
         counters: The driver's: frames good and bad, bytes, rejections by reason.
         flags: Judgements below good, by reason.
+        clock_ahead_ns: How far its own clock is ahead of ours; None if it has none, or not yet known.
+        clock_drift_ppm: How fast that grows.
         lost: Observations that the journal could not take.
     """
 
@@ -40,6 +42,8 @@ class DeviceHealth(_Part):
     values: Mapping[str, int] = {}
     counters: Mapping[str, int] = {}
     flags: Mapping[str, int] = {}
+    clock_ahead_ns: int | None = None
+    clock_drift_ppm: float | None = None
     gaps: int = 0
     lost: int = 0
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from acquisition.catalogue import Catalogue
 from acquisition.clock import NS, rfc3339
-from acquisition.health import Health
+from acquisition.health import DeviceHealth, Health
 from acquisition.journal.reader import JournalStat
 from acquisition.live import LiveValue, LiveView
 from acquisition.model import Quality
@@ -101,7 +101,20 @@ def status_screen(health: Health, now_ns: int) -> RenderableType:
         f"journal {journal.directory}: {journal.size_bytes / 1e6:.1f} MB, {journal.free_bytes / 1e9:.1f} GB free{hours}"
     )
     problems = [Text(f"! {problem}", style="red") for problem in health.problems()]
-    return Group(_headline(health, now_ns), devices, sinks, Text(size), *(problems or [Text("all is well", "green")]))
+    clocks = [Text(line) for line in [_clocks(health.devices)] if line]
+    return Group(
+        _headline(health, now_ns), devices, sinks, *clocks, Text(size), *(problems or [Text("all is well", "green")])
+    )
+
+
+def _clocks(devices: Iterable[DeviceHealth]) -> str:
+    """How far the devices' own clocks are from ours; empty if none has one."""
+    told = []
+    for device in devices:
+        if device.clock_ahead_ns is not None:
+            drift = "" if device.clock_drift_ppm is None else f" drifting {device.clock_drift_ppm:+.0f} ppm"
+            told.append(f"{device.id} {device.clock_ahead_ns / NS:+.1f} s{drift}")
+    return f"clocks against ours: {', '.join(told)}" if told else ""
 
 
 def journal_screen(stat: JournalStat) -> RenderableType:

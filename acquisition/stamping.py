@@ -14,6 +14,7 @@ import numpy as np
 from acquisition.catalogue import Catalogue
 from acquisition.clock import NS, Instant
 from acquisition.derive import pulse_pressure
+from acquisition.device_clock import DeviceClock, Step, Track
 from acquisition.driver import Emission, Notice, Reading, Samples, WallTime
 from acquisition.model import (
     MISSING_COUNT,
@@ -54,6 +55,7 @@ class Stamper:
         self.validator = Validator(catalogue)
         self.gaps = 0
         self.repeated_blocks = 0
+        self.device_clock = DeviceClock()
         self._catalogue = catalogue
         self._zone = zone or ZoneInfo("UTC")
         self._gap_after = gap_after_ns
@@ -96,6 +98,7 @@ class Stamper:
         """The host's time line was set forward: streams take their place anew."""
         for stream in self._streams.values():
             stream.forget()
+        self.device_clock.forget()
         self.blame(GapCause.CLOCK_STEP, evidence)
 
     def stamp(self, emissions: Sequence[Emission], instant: Instant, period_ns: int | None = None) -> list[Observation]:
@@ -109,9 +112,29 @@ class Stamper:
             self._close_gap(observations, instant, period_ns)
             if isinstance(emission, Reading):
                 observations.append(self._numerics(emission, instant))
+                stamp = emission.device_time
+                behind_ns = 0
             else:
                 self._waveform(emission, instant, observations)
+                stamp = emission.start
+                behind_ns = emission.counts.size * emission.period_ns
+            if stamp is not None and (said := self._wall_ns(stamp, instant)) is not None:
+                shown = self.device_clock.observe(said + behind_ns, instant.utc_ns)
+                observations += [self._told_of_clock(each, instant) for each in shown]
         return observations
+
+    def _told_of_clock(self, shown: Track | Step, instant: Instant) -> Event:
+        if isinstance(shown, Step):
+            text = f"the device's clock was set by {shown.by_ns / NS:+.1f} s"
+            text += ", as for summer time" if shown.like_summer_time else ""
+            detail: dict[str, object] = {"by_ns": shown.by_ns, "at_ns": shown.time_ns}
+            return self.event(EventKind.CLOCK, text, detail | {"like_summer_time": shown.like_summer_time}, instant)
+        side = "ahead of" if shown.ahead_ns >= 0 else "behind"
+        text = f"the device's clock is {abs(shown.ahead_ns) / NS:.1f} s {side} ours"
+        text += "" if shown.drift_ppm is None else f" and drifts by {shown.drift_ppm:+.1f} ppm"
+        drift = None if shown.drift_ppm is None else round(shown.drift_ppm, 3)
+        detail = {"ahead_ns": shown.ahead_ns, "drift_ppm": drift, "uncertainty_ns": shown.uncertainty_ns}
+        return self.event(EventKind.CLOCK, text, detail, instant)
 
     def event(self, kind: EventKind, text: str, detail: Mapping[str, object], instant: Instant) -> Event:
         """An event of this device at a time of its own."""

@@ -281,3 +281,13 @@ def test_on_a_narrow_terminal_a_number_is_broken_and_never_cut() -> None:
 )
 def test_a_span_of_time_is_said_in_the_largest_unit_that_fits(seconds: int, text: str) -> None:
     assert age(seconds * NS) == text
+
+
+@at_every_width
+def test_the_status_screen_tells_how_far_the_devices_clocks_are_from_ours(width: int) -> None:
+    (first, *others) = health().devices
+    behind = first.model_copy(update={"clock_ahead_ns": -147 * NS, "clock_drift_ppm": 25.4})
+    assert words("clocks against ours: pump -147.0 s drifting +25 ppm") in words(
+        drawn(status_screen(health(devices=(behind, *others)), T), width)
+    )
+    assert "clocks" not in words(drawn(status_screen(health(), T), width))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -154,3 +155,26 @@ def test_samples_in_the_hosts_future_are_suspect(stamper: Stamper) -> None:
 def test_a_notice_becomes_an_event_of_the_device(stamper: Stamper) -> None:
     (event,) = stamper.stamp([Notice(EventKind.ALARM, "low flow", {"code": 7})], at(2))
     assert event == Event(device="mon", time_ns=T0 + 2 * NS, event=EventKind.ALARM, text="low flow", detail={"code": 7})
+
+
+def test_the_offset_of_the_devices_clock_is_kept_as_a_track_and_a_change_of_it_as_an_event() -> None:
+    stamper = Stamper("mon", Catalogue.shipped())
+    told: list[Event] = []
+    for second in range(1500):
+        host = from_rfc3339("2026-03-29T00:45:00Z") + second * NS
+        said = datetime.fromtimestamp(host // NS - 147 + 3600 * (second >= 900), UTC)
+        wall = WallTime(said.year, said.month, said.day, said.hour, said.minute, said.second)
+        seen = stamper.stamp([Reading({"hr": 80.0}, device_time=wall)], Instant(host, second * NS))
+        told += [each for each in seen if isinstance(each, Event)]
+    assert {each.event for each in told} == {EventKind.CLOCK}
+    assert [each.text for each in told] == [
+        "the device's clock is 147.0 s behind ours",
+        "the device's clock is 147.0 s behind ours",
+        "the device's clock was set by +3600.0 s, as for summer time",
+        "the device's clock is 3453.0 s ahead of ours",
+    ]
+    assert told[2].detail == {
+        "by_ns": 3600 * NS, "at_ns": from_rfc3339("2026-03-29T01:00:00Z"), "like_summer_time": True,
+    }  # fmt: skip
+    assert stamper.device_clock.latest is not None
+    assert stamper.device_clock.latest.ahead_ns == 3453 * NS
