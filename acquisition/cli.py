@@ -29,6 +29,7 @@ from acquisition.logs import configure
 from acquisition.registry import build_driver
 from acquisition.replay import record_link, replay_trace
 from acquisition.screen import age, status_screen
+from acquisition.transports.links import Links
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=INTENDED_USE)
 app.add_typer(journal_app, name="journal")
@@ -120,7 +121,8 @@ def check(
 
 
 async def _listen_to_all(settings: Config, profiles: tuple[Path, ...], seconds: float) -> bool:
-    found = await asyncio.gather(*(listen_to(device, seconds, profiles) for device in settings.device))
+    links = Links(device.link for device in settings.device)
+    found = await asyncio.gather(*(listen_to(device, seconds, profiles, links) for device in settings.device))
     for device, told in zip(settings.device, found, strict=True):
         out.print(
             f"{device.id}: {told}", style="green" if told.startswith("ok") else "red", highlight=False, soft_wrap=True

@@ -21,7 +21,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from acquisition.config_check import clashes, device_mistakes, secret_mistakes
+from acquisition.config_check import device_mistakes, repeated_ids, secret_mistakes
 from acquisition.config_places import Document, read_document
 from acquisition.errors import ConfigError
 from acquisition.mistakes import Mistake, bare_secrets, mistakes_in, nearest
@@ -81,7 +81,7 @@ class DeviceConfig(Table):
     Attributes:
         driver: Name of a module in `drivers/`.
         profile: Name of a profile, or a path that ends in `.toml`.
-        link: URL of the transport.
+        link: URL of the transport; devices with an address each, as Modbus units on RS-485, may have the same.
         timezone: Zone of the device's own clock, if it is not the site's.
         gap_after_s: Silence that counts as a gap; without it the driver's expected period decides.
         record: Trace file that keeps the raw bytes.
@@ -185,7 +185,7 @@ def load_config(path: Path, *, for_sinks: bool = True) -> Config:
     config, mistakes = _validated(data)
     mistakes = secrets + [mistake for mistake in mistakes if mistake.place not in shown]
     mistakes += device_mistakes(data, profile_search(path))
-    mistakes += clashes(data)
+    mistakes += repeated_ids(data)
     if for_sinks:
         mistakes += secret_mistakes(data, path.parent)
     if config is None or mistakes:

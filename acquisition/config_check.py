@@ -23,35 +23,51 @@ _SINK: TypeAdapter[AnySink] = TypeAdapter(SinkConfig)
 
 
 def device_mistakes(data: Mapping[str, Any], search: tuple[Path, ...]) -> Iterator[Mistake]:
-    """What drivers, profiles and links find wrong with the devices."""
+    """What drivers, profiles and links find wrong with the devices, and which would take the same port."""
+    addresses: dict[int, str] = {}
     for number, device in _tables(data, "device"):
         place, defaults = ("device", number), ""
         driver, profile, options = device.get("driver"), device.get("profile"), device.get("options", {})
         if isinstance(driver, str) and isinstance(profile, str | None) and isinstance(options, dict):
             try:
-                defaults = build_driver(driver, profile, options, Catalogue.shipped(), search).link_defaults
+                built = build_driver(driver, profile, options, Catalogue.shipped(), search)
+                defaults = built.link_defaults
+                if built.line_address is not None:
+                    addresses[number] = built.line_address
             except DriverConfigError as error:
                 yield from (Mistake((*place, *within), text) for within, text in error.mistakes)
         if isinstance(link := device.get("link"), str):
             yield from (Mistake((*place, "link"), text) for text in check_link(link, defaults=defaults))
+    yield from _clashes_of_links(data, addresses)
 
 
-def clashes(data: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Ids given twice, and devices that would take the same port from each other."""
+def repeated_ids(data: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Ids given twice."""
     for name in ("device", "sink"):
         ids: dict[str, int] = {}
         for number, table in _tables(data, name):
             first = ids.setdefault(str(table.get("id", f"#{number}")), number)
             if first != number:
                 yield Mistake((name, number, "id"), f"{table['id']!r} is already the id of {name} {first + 1}")
-    taken: list[tuple[int, _Claim]] = []
+
+
+def _clashes_of_links(data: Mapping[str, Any], addresses: Mapping[int, str]) -> Iterator[Mistake]:
+    """Devices with an address each may share a line; all others want their port for themselves."""
+    taken: list[tuple[int, str, _Claim]] = []
+    lines: dict[tuple[str, str], int] = {}
     for number, device in _tables(data, "device"):
-        claim = _claim(str(device.get("link", "")))
+        link = str(device.get("link", ""))
+        if number in addresses:
+            first = lines.setdefault((link, addresses[number]), number)
+            if first != number:
+                yield Mistake(("device", number, "options"), f"{addresses[number]} is already device {first + 1} there")
+        claim = _claim(link)
         if claim is None:
             continue
-        for earlier in (other for other, held in taken if claim.excludes(held)):
-            yield Mistake(("device", number, "link"), f"{claim} is already taken by device {earlier + 1}")
-        taken.append((number, claim))
+        for earlier, other_link, held in taken:
+            if claim.excludes(held) and not (link == other_link and {number, earlier} <= addresses.keys()):
+                yield Mistake(("device", number, "link"), f"{claim} is already taken by device {earlier + 1}")
+        taken.append((number, link, claim))
 
 
 class _Claim(NamedTuple):

@@ -34,8 +34,8 @@ from acquisition.sinks.influxdb import InfluxV1Sink, InfluxV2Sink
 from acquisition.sinks.mqtt import MqttSink
 from acquisition.stamping import GAP_NS, Stamper
 from acquisition.supervisor import Supervisor
+from acquisition.transports.links import Links
 from acquisition.transports.trace import TraceTransport
-from acquisition.transports.url import open_link
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ class Daemon:
         self._profiles = profiles
         self._given_clock = clock
         self._supervisor = Supervisor()
+        self._links = Links(device.link for device in config.device)
         self._closing = contextlib.ExitStack()
         self._steps = 0
         self._complaint = ""
@@ -118,7 +119,8 @@ class Daemon:
         catalogue = Catalogue.shipped()
         driver = build_driver(device.driver, device.profile, device.options, catalogue, self._profiles)
         driver.remember(journal.keys(device.id))
-        transport = open_link(device.link, defaults=driver.link_defaults)
+        transport, floor = self._links.open(device.link, driver.link_defaults, driver.line_address)
+        driver.shares_line = floor is not None
         if isinstance(transport, TraceTransport):
             clock = transport.clock  # a trace carries its own time
         zone = ZoneInfo(device.timezone or self.config.site.timezone)
@@ -128,9 +130,13 @@ class Daemon:
             stamper.resume(self._last_seen[device.id], self._cause, self._evidence)
         recorder = None
         if device.record is not None:
-            recorder = TraceRecorder(device.record, link=device.link, driver=device.driver, clock=clock)
+            recorder = TraceRecorder(
+                device.record, link=device.link, driver=device.driver, clock=clock, shared=floor is not None
+            )
             self._closing.callback(recorder.close)
-        session = Session(device.id, driver, transport, clock, journal, stamper, recorder=recorder, listener=self.live)
+        session = Session(
+            device.id, driver, transport, clock, journal, stamper, recorder=recorder, floor=floor, listener=self.live
+        )
         self.sessions.append(session)
         self._supervisor.add(device.id, session.run)
 
@@ -265,13 +271,14 @@ def make_sink(sink: AnySink, config: Config) -> Sink:
     )  # fmt: skip
 
 
-async def listen_to(device: DeviceConfig, seconds: float, profiles: tuple[Path, ...]) -> str:
+async def listen_to(device: DeviceConfig, seconds: float, profiles: tuple[Path, ...], links: Links) -> str:
     """Opens a device's link for a moment and tells what came, for `check --devices`; nothing is stored."""
     catalogue = Catalogue.shipped()
     driver = build_driver(device.driver, device.profile, device.options, catalogue, profiles)
     clock = SystemClock()
     live = LiveView(catalogue)
-    transport = open_link(device.link, defaults=driver.link_defaults)
+    transport, floor = links.open(device.link, driver.link_defaults, driver.line_address)
+    driver.shares_line = floor is not None
     session = Session(
         device.id,
         driver,
@@ -279,6 +286,7 @@ async def listen_to(device: DeviceConfig, seconds: float, profiles: tuple[Path, 
         clock,
         Handing(lambda _: None, acknowledges=False),
         Stamper(device.id, catalogue),
+        floor=floor,
         listener=live,
     )
     with contextlib.suppress(TimeoutError, AcquisitionError):

@@ -125,6 +125,10 @@ class Driver(ABC):
         self.identity: dict[str, str] = {}
         self.link_defaults = profile.link if profile else ""
         self.verified = profile.verified if profile else False
+        self.line_address: str | None = None
+        """Its address on a line that it may share with others; None if it wants the line for itself."""
+        self.shares_line = False
+        """Whether others are on the line; a driver then leaves it to them between two requests."""
         self._deadline: int | None = None
         self._emissions: list[Emission] = []
         self._to_send: list[bytes] = []
@@ -180,6 +184,11 @@ class Driver(ABC):
     def deadline(self) -> int | None:
         """When `tick` is wanted, if at all."""
         return self._deadline
+
+    @property
+    def awaiting(self) -> bool:
+        """Whether a reply is due: on a line that several devices share, none of the others may speak now."""
+        return False
 
     @property
     def period_ns(self) -> int | None:

@@ -1,4 +1,4 @@
-"""What the session needs of a link and the forwarder of a destination: Transport and Sink."""
+"""What the session needs of a link and the forwarder of a destination: Transport, Floor and Sink."""
 
 from __future__ import annotations
 
@@ -53,6 +53,18 @@ class Transport(Protocol):
     @property
     def peer(self) -> str:
         """Who is at the other end, for people: a path, an address and port."""
+        ...
+
+
+class Floor(Protocol):
+    """The right to speak on a line that several devices share."""
+
+    async def claim(self) -> None:
+        """Returns when no other device speaks; until `release` none will."""
+        ...
+
+    def release(self) -> None:
+        """Lets the next device speak; nothing if it was not claimed."""
         ...
 
 

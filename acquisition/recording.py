@@ -21,6 +21,7 @@ class TraceRecorder:
         link: URL of the link, for the header.
         driver: Name of the driver, for the header.
         clock: The session's clock; the trace begins now.
+        shared: Whether other devices are on the line.
 
     Attributes:
         error: Why recording ended early, if it did.
@@ -29,7 +30,7 @@ class TraceRecorder:
         TraceError: the file cannot be created.
     """
 
-    def __init__(self, path: Path, *, link: str, driver: str, clock: Clock) -> None:
+    def __init__(self, path: Path, *, link: str, driver: str, clock: Clock, shared: bool = False) -> None:
         start = clock.now()
         self._start = start.mono_ns
         self._cut_received = Redactor()
@@ -38,7 +39,7 @@ class TraceRecorder:
         self._last = 0
         self.error: TraceError | None = None
         self._writer = TraceWriter(
-            _unused(path), TraceHeader(link=link, driver=driver, started=rfc3339(start.utc_ns, 9))
+            _unused(path), TraceHeader(link=link, driver=driver, started=rfc3339(start.utc_ns, 9), shared=shared)
         )
 
     def received(self, data: bytes, instant: Instant) -> None:

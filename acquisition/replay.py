@@ -80,7 +80,10 @@ async def replay(
     device = device or type(driver).__module__.rpartition(".")[2]
     transport = TraceTransport(trace, speed)
     stamper = Stamper(device, Catalogue.shipped(), zone=zone)
-    session = Session(device, driver, transport, transport.clock, Handing(take, acknowledges=True), stamper)
+    keeper = Handing(take, acknowledges=True)
+    driver.shares_line = transport.header.shared
+    floor = transport if driver.shares_line else None
+    session = Session(device, driver, transport, transport.clock, keeper, stamper, floor=floor)
     await session.run()
     return transport.damage
 

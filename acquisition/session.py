@@ -15,7 +15,7 @@ from typing import Protocol
 from acquisition.clock import Clock, Instant
 from acquisition.driver import Driver
 from acquisition.errors import JournalError, LinkEndedError, TransportError, WireError
-from acquisition.interfaces import Transport
+from acquisition.interfaces import Floor, Transport
 from acquisition.model import EventKind, GapCause, Numerics, Observation, Waveform
 from acquisition.stamping import Stamper
 
@@ -86,6 +86,7 @@ class Session:
         keeper: The journal.
         stamper: Makes the observations.
         recorder: Keeps the raw bytes, if wanted.
+        floor: To be claimed before the driver speaks, on a line that is shared.
         listener: Shown every observation when it is made, for the live view.
     """
 
@@ -99,6 +100,7 @@ class Session:
         stamper: Stamper,
         *,
         recorder: Recorder | None = None,
+        floor: Floor | None = None,
         listener: Callable[[Observation], None] | None = None,
     ) -> None:
         self.device = device
@@ -109,6 +111,7 @@ class Session:
         self._clock = clock
         self._keeper = keeper
         self._recorder = recorder
+        self._floor = floor
         self._listener = listener
         self._bad_before = 0
         self._unsynced: set[asyncio.Future[None]] = set()
@@ -136,14 +139,21 @@ class Session:
             await self._transport.aclose()
 
     async def _pump(self) -> None:
+        if self._floor is not None:
+            await self._floor.claim()
         instant = self._clock.now()
         self.driver.start(instant.mono_ns)
         try:
             await self._send(instant)
+            self._yield_floor()
             while True:
                 await self._turn()
         finally:
             await self._farewell()
+
+    def _yield_floor(self) -> None:
+        if self._floor is not None and not self.driver.awaiting:
+            self._floor.release()
 
     async def _turn(self) -> None:
         deadline = self.driver.deadline
@@ -156,7 +166,11 @@ class Session:
             if data:
                 driver.receive(data, instant.mono_ns)
             # Asked before every wait, so that a device that always has data cannot starve its own polls.
-            woken = driver.deadline is not None and instant.mono_ns >= driver.deadline
+            woken = self._is_due(instant)
+            if woken and self._floor is not None and not driver.awaiting:
+                self._keep(instant)
+                await self._floor.claim()
+                instant = self._clock.now()
             driver.tick(instant.mono_ns)
         except WireError as error:
             logger.warning("%s: conversation starts again: %s", self.device, error)
@@ -164,10 +178,14 @@ class Session:
             woken = True
         self._keep(instant)
         await self._send(instant, woken=woken)
+        self._yield_floor()
         if len(self._unsynced) >= UNSYNCED_TURNS:
             await asyncio.wait(self._unsynced, return_when=asyncio.FIRST_COMPLETED)
         # Yields every turn, so that one chatty device cannot hold the loop.
         await asyncio.sleep(0)
+
+    def _is_due(self, instant: Instant) -> bool:
+        return self.driver.deadline is not None and instant.mono_ns >= self.driver.deadline
 
     def _keep(self, instant: Instant) -> None:
         emissions, keys = self.driver.take_emissions(), self.driver.take_keys()

@@ -38,6 +38,7 @@ class TraceHeader:
         link: URL of the link that was recorded.
         driver: Name of the driver that spoke over it; empty if none did.
         started: RFC 3339 time of `t` = 0.
+        shared: Other devices were on the line: the driver spoke when it was its turn, not when it wished.
     """
 
     link: str
@@ -45,6 +46,7 @@ class TraceHeader:
     started: str
     format: str = FORMAT
     version: int = VERSION
+    shared: bool = False
 
     @property
     def started_ns(self) -> int:
@@ -99,7 +101,10 @@ class TraceWriter:
             self._raw, self._packed = raw, packed
             self._opened = opened.pop_all()
         self._last = self._flushed = 0
-        self._write_line(asdict(header))
+        fields = asdict(header)
+        if not header.shared:
+            del fields["shared"]  # for readers of the first version
+        self._write_line(fields)
         self.flush()
 
     def write(self, t_ns: int, direction: Direction, data: bytes) -> None:
@@ -245,7 +250,9 @@ def _header(name: str, line: str) -> TraceHeader:
         if fields["version"] != VERSION:
             hint = f"this program reads version {VERSION}; use the version of ecmo-daq that wrote the trace"
             raise ValueError(f"version is {fields['version']!r}")
-        header = TraceHeader(str(fields["link"]), str(fields["driver"]), fields["started"])
+        header = TraceHeader(
+            str(fields["link"]), str(fields["driver"]), fields["started"], shared=fields.get("shared") is True
+        )
         from_rfc3339(header.started)
     except KeyError as error:
         raise TraceError(f"{name}, line 1: {error} is missing", hint=hint) from None

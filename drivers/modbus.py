@@ -123,6 +123,7 @@ class ModbusDriver(Driver):
         if mode is not Mode.TCP and not 1 <= unit <= 247:
             raise ConfigError([f"unit: {unit} is no address of a device on a serial line; it must be 1 to 247"])
         self._serial = mode is not Mode.TCP
+        self.line_address = f"unit {unit}" if self._serial else None
         self._framing = framing_of(mode)
         self._blocks = lay_out(profile.registers, unit, profile.gap, options.channels, catalogue)
         asked = [probe.read(unit) for probe in profile.probe or ()]
@@ -143,6 +144,11 @@ class ModbusDriver(Driver):
         """Nanoseconds from one poll to the next."""
         return self._every
 
+    @property
+    def awaiting(self) -> bool:
+        """Whether a request was sent and neither answered nor given up."""
+        return self._line.exchange is not None
+
     def may_send(self, frame: bytes) -> bool:
         """Only the requests laid out from the profile, and the probe; on TCP with any transaction."""
         return self._without_transaction(frame) in self._allowed
@@ -158,8 +164,12 @@ class ModbusDriver(Driver):
 
     def on_timer(self, now: int) -> None:
         """A reply is overdue, or it is time to speak."""
+        overdue = self._line.exchange is not None
         self._expire(now)
-        self._go_on(now)
+        if overdue and self.shares_line:
+            self.call_me_at(now)  # another device's turn comes first
+        else:
+            self._go_on(now)
 
     def on_data(self, now: int) -> None:
         """Looks for the one reply that is due; whatever else there is waits to be counted and thrown away."""

@@ -58,6 +58,7 @@ class TraceTransport:
         self._unmatched = 0
         self._recorded: deque[bytes] = deque()
         self._sent: deque[bytes] = deque()
+        self._at_send = False
 
     @property
     def peer(self) -> str:
@@ -103,12 +104,14 @@ class TraceTransport:
         if timeout_s is not None:
             deadline = self.clock.now().mono_ns + round(timeout_s * NS)
             if deadline < piece.t_ns - SLACK_NS:
+                self._at_send = False
                 await self._reach(deadline)
                 return b""
         await self._reach(piece.t_ns)
         self._taken += 1
         self._next = next(self._pieces, None)
-        if piece.direction == "<":
+        self._at_send = piece.direction == ">"
+        if not self._at_send:
             return piece.data
         if piece.data:
             self._pair(piece.data, self._recorded, self._sent)
@@ -117,6 +120,14 @@ class TraceTransport:
     async def send(self, data: bytes) -> None:
         """Compares with what was sent when the trace was recorded; nothing leaves."""
         self._pair(data, self._sent, self._recorded)
+
+    async def claim(self) -> None:
+        """As `Floor.claim`: on a line that was shared, the driver spoke when it was its turn, as the trace says."""
+        if self._next is not None and self._next.direction == ">" and not self._at_send:
+            await self._reach(self._next.t_ns)
+
+    def release(self) -> None:
+        """As `Floor.release`: nobody waits."""
 
     async def _reach(self, t_ns: int) -> None:
         if self.speed is not None:

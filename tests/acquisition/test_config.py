@@ -182,6 +182,27 @@ def test_two_devices_never_share_a_serial_port_under_whatever_names(home: Path) 
     assert problems(home, GOOD + second) == [':18: [device "flow2"] link: port /dev/ttyS0 is already taken by device 1']
 
 
+def rail(home: Path, *units: int) -> str:
+    head = GOOD.partition("[[device]]")[0]
+    table = '[[device]]\nid = "u{0}"\ndriver = "modbus"\nprofile = "leviflow"\nlink = "{1}"\noptions.unit = {2}\n'
+    link = "serial:///dev/ttyS9?baud=9600"
+    return head + "".join(table.format(number, link, unit) for number, unit in enumerate(units))
+
+
+def test_devices_with_an_address_each_may_share_a_line(home: Path) -> None:
+    load(home, rail(home, 1, 2, 3))
+
+
+def test_two_devices_with_one_address_on_a_line_are_told(home: Path) -> None:
+    (problem,) = problems(home, rail(home, 1, 2, 1))
+    assert problem.endswith('[device "u2"] options: unit 1 is already device 1 there')
+
+
+def test_two_devices_that_share_a_line_must_say_the_same_of_it(home: Path) -> None:
+    (problem,) = problems(home, rail(home, 1, 2).replace("9600", "19200", 1))
+    assert problem.endswith("link: port /dev/ttyS9 is already taken by device 1")
+
+
 def test_two_devices_never_share_a_listening_port(home: Path) -> None:
     one = GOOD.replace("serial:///dev/ttyS0?baud=38400", "tcp-listen://0.0.0.0:2575")
     two = one[one.index("[[device]]") :].replace('"flow"', '"flow2"').replace("0.0.0.0", "127.0.0.1")

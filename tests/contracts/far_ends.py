@@ -14,6 +14,7 @@ from typing import Protocol
 from acquisition.interfaces import Transport
 from acquisition.transports.memory import memory_pair
 from acquisition.transports.serial import SerialTransport
+from acquisition.transports.shared import SharedLine
 from acquisition.transports.tcp import TcpClientTransport, TcpListenerTransport
 from acquisition.transports.udp import UdpTransport
 
@@ -39,6 +40,7 @@ class MemoryEnd:
     large = 300_000
 
     def __init__(self, _: Path) -> None:
+        self.link: Transport
         self.link, self._device = memory_pair()
         self._is_open = False
 
@@ -65,6 +67,14 @@ class MemoryEnd:
         if not self._is_open:
             await self._device.__aenter__()
             self._is_open = True
+
+
+class SharedEnd(MemoryEnd):
+    """One of two devices on a line; the other one is silent."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.link = SharedLine(self.link).member()
 
 
 class SerialEnd:

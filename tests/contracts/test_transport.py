@@ -18,6 +18,7 @@ from tests.contracts.far_ends import (
     MemoryEnd,
     SerialEnd,
     ServerEnd,
+    SharedEnd,
     open_descriptors,
 )
 
@@ -26,6 +27,7 @@ KEEPING = [
     pytest.param(MemoryEnd, id="memory"),
     pytest.param(ServerEnd, id="tcp"),
     pytest.param(ClientEnd, id="tcp-listen"),
+    pytest.param(SharedEnd, id="shared"),
 ]
 STREAMS = [*KEEPING, pytest.param(SerialEnd, id="serial", marks=pytest.mark.system)]
 LINKS = [*STREAMS, pytest.param(DatagramEnd, id="udp")]
