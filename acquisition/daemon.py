@@ -11,6 +11,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from acquisition.catalogue import Catalogue
@@ -244,7 +245,7 @@ class Daemon:
             )
 
 
-def make_sink(sink: AnySink, config: Config) -> Sink:
+def make_sink(sink: AnySink, config: Config) -> Sink[Any]:
     """The sink that a `[[sink]]` table asks for.
 
     Raises:

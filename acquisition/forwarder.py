@@ -1,5 +1,6 @@
 """Carries the journal to one sink: at least once, the newest beside the oldest, with the patience that sinks lack.
 
+While a batch is under way the next is read and prepared: what comes next is known, because no delivery is given up.
 While there is a backlog, a batch of the newest readings and a batch of the oldest take turns; each lane is in order.
 A delivery that fails for want of the server is tried again for ever. A batch that the server will never take is halved
 until what it rejects stands alone; that is quarantined with the server's reason, and its neighbours are delivered.
@@ -11,18 +12,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from acquisition.clock import NS, Clock
 from acquisition.errors import SinkRefusedError, SinkRejectedError, SinkTooLargeError, SinkUnavailableError
 from acquisition.interfaces import Sink
-from acquisition.lanes import LATE_NS, LIVE_NS, End, Lanes, Progress, Span
+from acquisition.lanes import LATE_NS, LIVE_NS, End, Lanes, Progress
 from acquisition.model import Observation
 from acquisition.pieces import Piece, halves, points
 from acquisition.rate import Rate
+from acquisition.read_ahead import Batch, ReadAhead, Wish
 
 logger = logging.getLogger(__name__)
 
@@ -32,25 +34,6 @@ SLOW_NS = NS // 2
 FEWEST_POINTS = 100
 LONGEST_RETRY_AFTER_S = 3600.0
 """No server silences us for longer, whatever it asks."""
-
-
-class Batch(Protocol):
-    """Consecutive observations of the journal; `last_seq` is where the next read goes on, even if there are none."""
-
-    @property
-    def observations(self) -> Sequence[Observation]:
-        """Oldest first."""
-        ...
-
-    @property
-    def last_seq(self) -> int:
-        """Sequence number of the last one."""
-        ...
-
-    @property
-    def damaged(self) -> Sequence[str]:
-        """Reports of what lies between and can no longer be read."""
-        ...
 
 
 class Journal(Protocol):
@@ -138,7 +121,7 @@ class Forwarder:
     def __init__(
         self,
         name: str,
-        sink: Sink,
+        sink: Sink[Any],
         journal: Journal,
         clock: Clock,
         *,
@@ -171,51 +154,49 @@ class Forwarder:
         """
         lanes = Lanes(self._journal.progress(self.name))
         self._status = replace(self._status, cursor=lanes.progress.cursor)
-        async with self._sink:
+        async with self._sink, ReadAhead(self._journal.read, self._sink.prepare) as ahead:
             while True:
-                end = End(
-                    self._journal.last_seq,
-                    live=self._journal.seq_before(LIVE_NS),
-                    late=self._journal.seq_before(LATE_NS),
-                )
-                if not (span := lanes.next_span(end)):
+                if not (wish := self._wish(lanes)).span:
                     self._status = replace(self._status, state=ForwarderState.IDLE)
                     await self._journal.wait_for_new(lanes.progress.cursor)
                     continue
-                lanes = lanes.delivered(span, await self._forward(span))
+                ready = await ahead.take(wish)
+                for report in ready.batch.damaged:
+                    logger.error("sink %s will not get what the journal lost: %s", self.name, report)
+                lanes = lanes.delivered(wish.span, ready.batch.last_seq)
+                if (probably := self._wish(lanes)).span:
+                    ahead.begin(probably)
+                await self._carry(tuple(ready.batch.observations), ready.prepared)
                 self._journal.commit(self.name, lanes.progress)
                 self._status = replace(self._status, cursor=lanes.progress.cursor)
                 await asyncio.sleep(0)
 
-    async def _forward(self, span: Span) -> int:
-        """Delivers a batch from the beginning of the span; returns the number of its last block."""
-        batch = await self._journal.read(span.after, self._batch_points, span.upto)
-        for report in batch.damaged:
-            logger.error("sink %s will not get what the journal lost: %s", self.name, report)
-        await self._carry(tuple(batch.observations))
-        return batch.last_seq
+    def _wish(self, lanes: Lanes) -> Wish:
+        end = End(
+            self._journal.last_seq, live=self._journal.seq_before(LIVE_NS), late=self._journal.seq_before(LATE_NS)
+        )
+        return Wish(lanes.next_span(end), self._batch_points)
 
-    async def _carry(self, batch: Piece) -> None:
+    async def _carry(self, batch: Piece, prepared: Any) -> None:
         """Returns when the sink has everything of the batch except what was quarantined."""
-        pieces = [batch] if batch else []
+        pieces = [(batch, prepared)] if batch else []
         quarantined_before, reason = self._status.quarantined, ""
         while pieces:
-            piece = pieces.pop()
+            piece, prepared = pieces.pop()
             try:
-                await self._deliver(piece)
+                await self._deliver(prepared, points(piece))
             except (SinkTooLargeError, SinkRejectedError) as error:
                 # A block of samples shares one fate with the server, except for its size.
                 parts = halves(piece, samples=isinstance(error, SinkTooLargeError))
-                if parts:
-                    pieces += reversed(parts)
-                else:
+                pieces += [(part, await asyncio.to_thread(self._sink.prepare, part)) for part in reversed(parts)]
+                if not parts:
                     self._quarantine(piece[0], str(error))
                     reason = str(error)
         if reason:
             count = self._status.quarantined - quarantined_before
             logger.warning("sink %s: quarantined %d points, the last because: %s", self.name, count, reason)
 
-    async def _deliver(self, piece: Piece) -> None:
+    async def _deliver(self, prepared: Any, count: int) -> None:
         """Tries until the server answers for this piece.
 
         Raises:
@@ -226,7 +207,7 @@ class Forwarder:
             self._status = replace(self._status, state=ForwarderState.DELIVERING, backoff_until_ns=None)
             begin_ns = self._clock.now().mono_ns
             try:
-                await self._sink.deliver(piece)
+                await self._sink.deliver(prepared)
             except SinkUnavailableError as error:
                 await self._back_off(error)
             except (SinkTooLargeError, SinkRejectedError):
@@ -235,7 +216,7 @@ class Forwarder:
             else:
                 if self._status.attempts:
                     logger.info("sink %s: delivers again after %d attempts", self.name, self._status.attempts)
-                now, count = self._clock.now(), points(piece)
+                now = self._clock.now()
                 self._rate.add(count, now.mono_ns)
                 self._fit_batches(now.mono_ns - begin_ns)
                 self._status = replace(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from acquisition.model import Observation
+
+Prepared = TypeVar("Prepared")
 
 
 class Transport(Protocol):
@@ -68,10 +70,10 @@ class Floor(Protocol):
         ...
 
 
-class Sink(Protocol):
+class Sink(Protocol[Prepared]):
     """A destination. It delivers a whole batch now or says why not; it never buffers and never retries.
 
-    Delivering a batch twice is harmless.
+    Delivering a batch twice is harmless. `Prepared` is a batch in the form in which it goes over the line.
     """
 
     async def __aenter__(self) -> Self:
@@ -84,7 +86,11 @@ class Sink(Protocol):
         """Closes connections."""
         ...
 
-    async def deliver(self, observations: Sequence[Observation]) -> None:
+    def prepare(self, observations: Sequence[Observation]) -> Prepared:
+        """The batch as `deliver` wants it; pure, for any thread, before the sink is entered too."""
+        ...
+
+    async def deliver(self, prepared: Prepared) -> None:
         """Returns when the server has said that it has the whole batch.
 
         Raises:

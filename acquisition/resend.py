@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from acquisition.errors import SinkRejectedError, SinkTooLargeError
 from acquisition.interfaces import Sink
@@ -22,7 +23,7 @@ class Outcome:
     rejected: int = 0
 
 
-async def resend(quarantine: Quarantine, entries: Sequence[Quarantined], sink: Sink, outcome: Outcome) -> None:
+async def resend(quarantine: Quarantine, entries: Sequence[Quarantined], sink: Sink[Any], outcome: Outcome) -> None:
     """Delivers each entry once: what is taken is struck off at once, what is rejected stays with its new reason.
 
     They are not appended to the journal again: there they still are, and a second copy would be another reading. The
@@ -42,7 +43,7 @@ async def resend(quarantine: Quarantine, entries: Sequence[Quarantined], sink: S
     while pieces:
         piece = pieces.pop()
         try:
-            await sink.deliver([observation_of(entry) for entry in piece])
+            await sink.deliver(sink.prepare([observation_of(entry) for entry in piece]))
         except (SinkRejectedError, SinkTooLargeError) as error:
             if len(piece) > 1:
                 middle = len(piece) // 2

@@ -83,13 +83,17 @@ class InfluxV2Sink:
         if client is not None:
             await client.close()  # type: ignore[no-untyped-call]  # the library has no annotation there
 
-    async def deliver(self, observations: Sequence[Observation]) -> None:
-        """Writes the batch in one request; see `Sink.deliver`."""
+    def prepare(self, observations: Sequence[Observation]) -> bytes:
+        """Line protocol; the library compresses it."""
+        return self._render(observations)
+
+    async def deliver(self, prepared: bytes) -> None:
+        """Writes the batch in one request, if it says anything; see `Sink.deliver`."""
         if self._client is None:
             raise RuntimeError("deliver outside the sink's context")
-        if lines := self._render(observations):
+        if prepared:
             async with reaching(self._url, self._timeout_s):
-                await self._client.write_api().write(self._bucket, record=lines)
+                await self._client.write_api().write(self._bucket, record=prepared)
 
 
 class InfluxV1Sink:
@@ -153,15 +157,19 @@ class InfluxV1Sink:
         if session is not None:
             await session.close()
 
-    async def deliver(self, observations: Sequence[Observation]) -> None:
-        """Writes the batch in one request; see `Sink.deliver`."""
+    def prepare(self, observations: Sequence[Observation]) -> bytes:
+        """Line protocol, compressed; empty if there is nothing to say."""
+        lines = self._render(observations)
+        return gzip.compress(lines, GZIP_LEVEL) if lines else b""
+
+    async def deliver(self, prepared: bytes) -> None:
+        """Writes the batch in one request, if it says anything; see `Sink.deliver`."""
         if self._session is None:
             raise RuntimeError("deliver outside the sink's context")
-        if lines := self._render(observations):
-            body = gzip.compress(lines, GZIP_LEVEL)
+        if prepared:
             address = f"{self._url.rstrip('/')}/write"
             async with (
                 reaching(self._url, self._timeout_s),
-                self._session.post(address, params=self._query, data=body, allow_redirects=False),
+                self._session.post(address, params=self._query, data=prepared, allow_redirects=False),
             ):
                 pass

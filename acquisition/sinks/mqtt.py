@@ -21,6 +21,9 @@ from acquisition.errors import SinkRefusedError, SinkUnavailableError
 from acquisition.model import Event, Numerics, Observation, Waveform, json_line
 from acquisition.sinks.tls import client_context
 
+Message = tuple[str, str]
+"""Topic and payload."""
+
 IN_FLIGHT = 20
 """Messages that wait for their acknowledgement at once; mosquitto's own default."""
 
@@ -93,12 +96,16 @@ class MqttSink:
             finally:
                 client.abandon()
 
-    async def deliver(self, observations: Sequence[Observation]) -> None:
+    def prepare(self, observations: Sequence[Observation]) -> Sequence[Message]:
+        """A message for each observation."""
+        return tuple(self._messages(observations))
+
+    async def deliver(self, prepared: Sequence[Message]) -> None:
         """Publishes the batch and returns when the broker has acknowledged each message; see `Sink.deliver`."""
         try:
             if self._client is None:
                 self._client = await self._connect()
-            await _publish_all(self._client, self._messages(observations))
+            await _publish_all(self._client, prepared)
         except aiomqtt.MqttError as error:
             if self._client is not None:
                 self._client.abandon()
@@ -125,7 +132,7 @@ class MqttSink:
             raise
         return client
 
-    def _messages(self, observations: Iterable[Observation]) -> Iterator[tuple[str, str]]:
+    def _messages(self, observations: Iterable[Observation]) -> Iterator[Message]:
         for observation in observations:
             match observation:
                 case Numerics():
@@ -162,16 +169,17 @@ class _Client(aiomqtt.Client):
             self._disconnected.exception()
 
 
-async def _publish_all(client: aiomqtt.Client, messages: Iterator[tuple[str, str]]) -> None:
+async def _publish_all(client: aiomqtt.Client, messages: Sequence[Message]) -> None:
     """Publishes in order, a bounded number in flight.
 
     Raises:
         aiomqtt.MqttError: not all were acknowledged.
     """
     client.pending_calls_threshold = IN_FLIGHT
+    left = iter(messages)
 
     async def publish_on() -> None:
-        for topic, payload in messages:
+        for topic, payload in left:
             await client.publish(topic, payload, qos=1)
 
     try:

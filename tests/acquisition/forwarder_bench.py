@@ -102,12 +102,15 @@ class JudgingSink:
     ) -> None:
         self.left += 1
 
-    async def deliver(self, observations: Sequence[Observation]) -> None:
-        self.tried.append(len(observations))
-        error = self.verdict(observations)
+    def prepare(self, observations: Sequence[Observation]) -> Sequence[Observation]:
+        return tuple(observations)
+
+    async def deliver(self, prepared: Sequence[Observation]) -> None:
+        self.tried.append(len(prepared))
+        error = self.verdict(prepared)
         if error is not None:
             raise error
-        self.taken += observations
+        self.taken += prepared
 
 
 @dataclass

@@ -43,14 +43,14 @@ both = pytest.mark.parametrize("factory", [v1, v2])
 async def failure(factory: Factory, answer: Answer) -> Exception:
     async with scripted_influx(answer) as server, factory(server.url) as sink:
         with pytest.raises((SinkUnavailableError, SinkTooLargeError, SinkRejectedError)) as caught:
-            await sink.deliver(BATCH)
+            await sink.deliver(sink.prepare(BATCH))
     assert SECRET not in str(caught.value)
     return caught.value
 
 
 async def test_v1_writes_one_compressed_request_with_nanosecond_times() -> None:
     async with scripted_influx() as server, v1(server.url) as sink:
-        await sink.deliver(BATCH)
+        await sink.deliver(sink.prepare(BATCH))
     (request,) = server.requests
     assert request.path == "/write"
     assert request.query == {"db": "ecmo", "precision": "ns"}
@@ -63,7 +63,7 @@ async def test_v1_names_the_retention_policy_and_no_user_if_so_configured() -> N
     async with scripted_influx() as server:
         sink = InfluxV1Sink(url=server.url + "/", database="ecmo", site="h", bed="b", retention_policy="year")
         async with sink:
-            await sink.deliver(BATCH)
+            await sink.deliver(sink.prepare(BATCH))
     assert server.requests[0].query["rp"] == "year"
     assert server.requests[0].path == "/write"
     assert "Authorization" not in server.requests[0].headers
@@ -71,7 +71,7 @@ async def test_v1_names_the_retention_policy_and_no_user_if_so_configured() -> N
 
 async def test_v2_writes_one_compressed_request_with_nanosecond_times() -> None:
     async with scripted_influx() as server, v2(server.url) as sink:
-        await sink.deliver(BATCH)
+        await sink.deliver(sink.prepare(BATCH))
     (request,) = server.requests
     assert request.path == "/api/v2/write"
     assert request.query == {"org": "icu", "bucket": "ecmo", "precision": "ns"}
@@ -84,7 +84,7 @@ async def test_v2_writes_one_compressed_request_with_nanosecond_times() -> None:
 async def test_a_batch_without_a_single_number_asks_nothing_of_the_server(factory: Factory) -> None:
     empty = Waveform(device="mon", channel="wf_abp", time_ns=1, period_ns=1, raw=b"")
     async with scripted_influx() as server, factory(server.url) as sink:
-        await sink.deliver([empty])
+        await sink.deliver(sink.prepare([empty]))
     assert server.requests == []
 
 
@@ -185,7 +185,7 @@ async def test_an_answer_that_is_cut_off_proves_nothing(factory: Factory, status
 async def test_any_answer_of_success_is_success(factory: Factory) -> None:
     async with scripted_influx(Answer(200, "{}"), Answer(201), Answer(204)) as server, factory(server.url) as sink:
         for _ in range(3):
-            await sink.deliver(BATCH)
+            await sink.deliver(sink.prepare(BATCH))
     assert len(server.requests) == 3
 
 
@@ -200,7 +200,7 @@ async def test_nothing_is_logged_of_secret_or_body(factory: Factory, caplog: pyt
     caplog.set_level(logging.DEBUG)
     await failure(factory, Answer(500, "a body that is not JSON"))
     async with scripted_influx() as server, factory(server.url) as sink:
-        await sink.deliver(BATCH)
+        await sink.deliver(sink.prepare(BATCH))
     written = "\n".join(record.getMessage() for record in caplog.records)
     assert SECRET not in written
     assert "not JSON" not in written
@@ -229,7 +229,7 @@ async def test_a_certificate_nobody_vouches_for_is_refused_unless_its_authority_
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with factory(url) as distrusting:
             with pytest.raises(SinkRefusedError, match=r"not trusted.*ca_file"):
-                await distrusting.deliver(BATCH)
+                await distrusting.deliver(distrusting.prepare(BATCH))
         trusting = (
             InfluxV1Sink(url=url, database="d", site="h", bed="b", ca_file=certificate)
             if factory is v1
@@ -242,4 +242,4 @@ async def test_a_certificate_nobody_vouches_for_is_refused_unless_its_authority_
         )
         for sink in (trusting, careless):
             async with sink:
-                await sink.deliver(BATCH)
+                await sink.deliver(sink.prepare(BATCH))

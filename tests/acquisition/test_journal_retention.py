@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -160,8 +160,11 @@ async def test_a_forwarder_that_finds_blocks_gone_goes_on_with_what_is_left(jour
         async def __aexit__(self, *_: object) -> None:
             pass
 
-        async def deliver(self, observations: list[Observation]) -> None:
-            taken.extend(observations)
+        def prepare(self, observations: Sequence[Observation]) -> Sequence[Observation]:
+            return observations
+
+        async def deliver(self, prepared: Sequence[Observation]) -> None:
+            taken.extend(prepared)
             some.set()
             await go.wait()
 

@@ -95,7 +95,7 @@ async def test_every_kind_of_observation_has_its_topic_and_its_json_line() -> No
         Event(device="pump", time_ns=1, event=EventKind.GAP, text="no bytes"),
     ]
     async with broker() as served, sink(served.port) as mqtt:
-        await mqtt.deliver(batch)
+        await mqtt.deliver(mqtt.prepare(batch))
         numerics, wave, event = (json_line(one).encode() for one in batch)
         assert served.published[1:] == [
             ("ecmo/here/bed-1/mon/numerics", numerics, False),
@@ -107,7 +107,7 @@ async def test_every_kind_of_observation_has_its_topic_and_its_json_line() -> No
 async def test_the_bed_is_announced_online_and_retained_and_offline_when_it_leaves() -> None:
     async with broker() as served:
         async with sink(served.port, prefix="icu/ecmo") as mqtt:
-            await mqtt.deliver(heart_rates(1))
+            await mqtt.deliver(mqtt.prepare(heart_rates(1)))
             assert served.published[0] == ("icu/ecmo/here/bed-1/status", b"online", True)
         assert served.published[-1] == ("icu/ecmo/here/bed-1/status", b"offline", True)
         await asyncio.sleep(0.01)
@@ -118,24 +118,24 @@ async def test_the_bed_is_announced_online_and_retained_and_offline_when_it_leav
 async def test_one_connection_carries_many_batches() -> None:
     async with broker() as served, sink(served.port) as mqtt:
         for _ in range(5):
-            await mqtt.deliver(heart_rates(3))
+            await mqtt.deliver(mqtt.prepare(heart_rates(3)))
         assert len(served.connects) == 1
         assert len(served.published) == 16
 
 
 async def test_names_cannot_climb_out_of_their_level_of_the_topic() -> None:
     async with broker() as served, sink(served.port, site="a/b", bed="#") as mqtt:
-        await mqtt.deliver([Numerics(device="+/x", time_ns=1, values={"hr": 1.0})])
+        await mqtt.deliver(mqtt.prepare([Numerics(device="+/x", time_ns=1, values={"hr": 1.0})]))
         assert served.published[-1][0] == "ecmo/a_b/_/__x/numerics"
 
 
 async def test_no_more_than_a_bounded_number_waits_for_its_acknowledgement(caplog: pytest.LogCaptureFixture) -> None:
     # The broker answers only when the window is full.
     async with broker() as served, sink(served.port) as mqtt:
-        await mqtt.deliver(heart_rates(1))
+        await mqtt.deliver(mqtt.prepare(heart_rates(1)))
         served.withhold = IN_FLIGHT - 1
         batch = heart_rates(20 * IN_FLIGHT)
-        await mqtt.deliver(batch)
+        await mqtt.deliver(mqtt.prepare(batch))
         assert served.most_held == IN_FLIGHT
         assert [record.getMessage() for record in caplog.records if record.name == "mqtt"] == []
         assert [payload for _, payload, _ in served.published[2:]] == [json_line(one).encode() for one in batch]
@@ -144,12 +144,12 @@ async def test_no_more_than_a_bounded_number_waits_for_its_acknowledgement(caplo
 
 async def test_an_acknowledgement_that_does_not_come_fails_the_batch_and_the_next_connects_anew() -> None:
     async with broker() as served, sink(served.port) as mqtt:
-        await mqtt.deliver(heart_rates(1))
+        await mqtt.deliver(mqtt.prepare(heart_rates(1)))
         served.withhold = 1000
         with pytest.raises(SinkUnavailableError, match="timed out"):
-            await mqtt.deliver(heart_rates(30))
+            await mqtt.deliver(mqtt.prepare(heart_rates(30)))
         served.withhold = 0
-        await mqtt.deliver(heart_rates(30))
+        await mqtt.deliver(mqtt.prepare(heart_rates(30)))
         assert len(served.connects) == 2
         await asyncio.sleep(0.01)
         assert served.goodbyes == 1
@@ -160,13 +160,13 @@ async def test_an_acknowledgement_that_does_not_come_fails_the_batch_and_the_nex
 async def test_a_broker_that_will_not_have_us_is_a_persons_business(code: int) -> None:
     async with broker(connack=code) as served, sink(served.port) as mqtt:
         with pytest.raises(SinkRefusedError, match="check username and password"):
-            await mqtt.deliver(heart_rates(1))
+            await mqtt.deliver(mqtt.prepare(heart_rates(1)))
 
 
 async def test_a_broker_that_has_no_service_just_now_is_only_unavailable() -> None:
     async with broker(connack=3) as served, sink(served.port) as mqtt:
         with pytest.raises(SinkUnavailableError) as caught:
-            await mqtt.deliver(heart_rates(1))
+            await mqtt.deliver(mqtt.prepare(heart_rates(1)))
         assert type(caught.value) is SinkUnavailableError
 
 
@@ -174,7 +174,7 @@ async def test_leaving_does_not_wait_long_for_a_broker_that_has_gone() -> None:
     async with broker() as served:
         mqtt = sink(served.port)
         async with mqtt:
-            await mqtt.deliver(heart_rates(1))
+            await mqtt.deliver(mqtt.prepare(heart_rates(1)))
             served.withhold = 1000
             leaving = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - leaving < 1
@@ -193,8 +193,8 @@ async def test_a_certificate_nobody_vouches_for_is_refused_unless_its_authority_
     async with broker(tls=context) as served:
         async with speaking_tls(served.port) as distrusting:
             with pytest.raises(SinkRefusedError, match=r"not trusted.*ca_file"):
-                await distrusting.deliver(heart_rates(1))
+                await distrusting.deliver(distrusting.prepare(heart_rates(1)))
         for mqtt in (speaking_tls(served.port, ca_file=certificate), speaking_tls(served.port, verify=False)):
             async with mqtt:
-                await mqtt.deliver(heart_rates(1))
+                await mqtt.deliver(mqtt.prepare(heart_rates(1)))
         assert len(served.connects) == 2

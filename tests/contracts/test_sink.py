@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiomqtt
 import numpy as np
@@ -31,7 +32,7 @@ class Destination(ABC):
     """A sink's server, as the contract needs it."""
 
     @abstractmethod
-    def sink(self, port: int, *, secret: str = PASS, timeout_s: float = 5.0) -> Sink:
+    def sink(self, port: int, *, secret: str = PASS, timeout_s: float = 5.0) -> Sink[Any]:
         """A sink that delivers to that port."""
 
     @abstractmethod
@@ -53,7 +54,7 @@ class Influx(Destination):
     def __init__(self, version: int) -> None:
         self._version = version
 
-    def sink(self, port: int, *, secret: str = PASS, timeout_s: float = 5.0) -> Sink:
+    def sink(self, port: int, *, secret: str = PASS, timeout_s: float = 5.0) -> Sink[Any]:
         url = f"http://127.0.0.1:{port}"
         if self._version == 1:
             return InfluxV1Sink(
@@ -80,7 +81,7 @@ class Influx(Destination):
 
 
 class Mqtt(Destination):
-    def sink(self, port: int, *, secret: str = PASS, timeout_s: float = 5.0) -> Sink:
+    def sink(self, port: int, *, secret: str = PASS, timeout_s: float = 5.0) -> Sink[Any]:
         return MqttSink(
             host="127.0.0.1", port=port, username="u", password=secret, site="here", bed="b1", timeout_s=timeout_s
         )
@@ -169,15 +170,15 @@ async def test_a_batch_is_delivered_whole(destination: Destination, tmp_path: Pa
     observations = batch(200)
     async with destination.running(tmp_path) as (port, got):
         async with destination.sink(port) as sink:
-            await sink.deliver(observations)
+            await sink.deliver(sink.prepare(observations))
         assert set((await settled(got, destination.items(observations))).values()) == {1}
 
 
 @every_sink_and_its_server
 async def test_delivering_twice_gives_the_server_nothing_new(destination: Destination, tmp_path: Path) -> None:
     async with destination.running(tmp_path) as (port, got), destination.sink(port) as sink:
-        await sink.deliver(batch())
-        await sink.deliver(batch())
+        await sink.deliver(sink.prepare(batch()))
+        await sink.deliver(sink.prepare(batch()))
         await settled(got, destination.items(batch()))
 
 
@@ -187,7 +188,7 @@ async def test_a_sink_can_be_entered_again(destination: Destination, tmp_path: P
         sink = destination.sink(port)
         for part in (batch()[:15], batch()[15:]):
             async with sink:
-                await sink.deliver(part)
+                await sink.deliver(sink.prepare(part))
         await settled(got, destination.items(batch()))
 
 
@@ -196,7 +197,7 @@ async def test_a_refused_port_is_unavailable(destination: Destination) -> None:
     async with destination.sink(free_port()) as sink:
         for _ in range(2):
             with pytest.raises(SinkUnavailableError) as caught:
-                await sink.deliver(batch())
+                await sink.deliver(sink.prepare(batch()))
             assert type(caught.value) is SinkUnavailableError
             assert "127.0.0.1" in str(caught.value)
 
@@ -206,7 +207,7 @@ async def test_a_server_that_says_nothing_is_unavailable_within_the_time_limit(d
     async with listener(hang_up=False) as port, destination.sink(port, timeout_s=0.1) as sink:
         async with asyncio.timeout(3):
             with pytest.raises(SinkUnavailableError) as caught:
-                await sink.deliver(batch())
+                await sink.deliver(sink.prepare(batch()))
         assert type(caught.value) is SinkUnavailableError
 
 
@@ -214,7 +215,7 @@ async def test_a_server_that_says_nothing_is_unavailable_within_the_time_limit(d
 async def test_a_server_that_hangs_up_is_unavailable(destination: Destination) -> None:
     async with listener(hang_up=True) as port, destination.sink(port, timeout_s=0.3) as sink:
         with pytest.raises(SinkUnavailableError) as caught:
-            await sink.deliver(batch())
+            await sink.deliver(sink.prepare(batch()))
         assert type(caught.value) is SinkUnavailableError
 
 
@@ -222,7 +223,7 @@ async def test_a_server_that_hangs_up_is_unavailable(destination: Destination) -
 async def test_wrong_credentials_are_refused_and_never_repeated(destination: Destination, tmp_path: Path) -> None:
     async with destination.refusing(tmp_path) as port, destination.sink(port, secret=WRONG) as sink:
         with pytest.raises(SinkRefusedError) as caught:
-            await sink.deliver(batch())
+            await sink.deliver(sink.prepare(batch()))
         assert WRONG not in str(caught.value)
         assert caught.value.hint
 
@@ -230,7 +231,7 @@ async def test_wrong_credentials_are_refused_and_never_repeated(destination: Des
 @every_sink
 async def test_a_delivery_can_be_cancelled_and_leaves_nothing_behind(destination: Destination) -> None:
     async with listener(hang_up=False) as port, destination.sink(port) as sink:
-        delivery = asyncio.create_task(sink.deliver(batch()))
+        delivery = asyncio.create_task(sink.deliver(sink.prepare(batch())))
         await asyncio.sleep(0.05)
         delivery.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -242,10 +243,10 @@ async def test_after_an_outage_the_same_sink_delivers_again(destination: Destina
     async with destination.running(tmp_path) as (port, got):
         relay = Relay(port)
         async with relay.open() as entrance, destination.sink(entrance, timeout_s=1.0) as sink:
-            await sink.deliver(batch()[:15])
+            await sink.deliver(sink.prepare(batch()[:15]))
             await relay.cut()
             with pytest.raises(SinkUnavailableError):
-                await sink.deliver(batch()[15:])
+                await sink.deliver(sink.prepare(batch()[15:]))
             await relay.mend()
-            await sink.deliver(batch()[15:])
+            await sink.deliver(sink.prepare(batch()[15:]))
             await settled(got, destination.items(batch()))

@@ -68,7 +68,7 @@ async def until(holds: Callable[[], bool | Awaitable[bool]], patience_s: float =
 
 
 @asynccontextmanager
-async def forwarding(sink: Sink, journal: Journal, batch_points: int = 5000) -> AsyncIterator[Forwarder]:
+async def forwarding(sink: Sink[Any], journal: Journal, batch_points: int = 5000) -> AsyncIterator[Forwarder]:
     forwarder = Forwarder(
         "central",
         sink,
@@ -89,7 +89,7 @@ async def forwarding(sink: Sink, journal: Journal, batch_points: int = 5000) -> 
 async def test_values_and_nanoseconds_arrive_exactly_in_influxdb_1(tmp_path: Path) -> None:
     async with influxd(tmp_path, "ecmo") as server:
         async with v1(server) as sink:
-            await sink.deliver([HEART, PRESSURE, ALARM])
+            await sink.deliver(sink.prepare([HEART, PRESSURE, ALARM]))
         assert await rows(server, "SELECT hr, abp_mean FROM numerics WHERE quality = 'good'") == [
             [NOON, 80.0, 78.30000000000001]
         ]
@@ -106,13 +106,13 @@ async def test_values_and_nanoseconds_arrive_exactly_in_influxdb_1(tmp_path: Pat
 async def test_a_database_that_does_not_exist_is_a_persons_business(tmp_path: Path) -> None:
     async with influxd(tmp_path) as server, v1(server) as sink:
         with pytest.raises(SinkRefusedError, match=r'database not found: "ecmo".*database exists'):
-            await sink.deliver([HEART])
+            await sink.deliver(sink.prepare([HEART]))
 
 
 async def test_victoriametrics_keeps_milliseconds_and_fifteen_digits_and_makes_zeros_of_strings(tmp_path: Path) -> None:
     async with victoria_metrics(tmp_path) as server:
         async with InfluxV2Sink(url=server.url, bucket="ecmo", site="here", bed="bed-1") as sink:
-            await sink.deliver([HEART, PRESSURE, ALARM])
+            await sink.deliver(sink.prepare([HEART, PRESSURE, ALARM]))
         await server.get("/internal/force_flush")
         exported = await server.get("/api/v1/export", {"match[]": '{bed="bed-1"}'})
     series = {}
@@ -170,9 +170,11 @@ async def test_a_type_conflict_is_quarantined_with_the_servers_reason_and_its_ne
     async with influxd(tmp_path / "influx", "ecmo") as server, Journal(tmp_path / "journal") as journal:
         async with v1(server) as sink:
             # Somebody has made a string of the field. InfluxDB 1.x fixes types per shard, so within the same week.
-            await sink.deliver([Numerics(device="mon", time_ns=NOON - 1, values={}, states={"cvp": State.OFF})])
+            await sink.deliver(
+                sink.prepare([Numerics(device="mon", time_ns=NOON - 1, values={}, states={"cvp": State.OFF})])
+            )
             with pytest.raises(SinkRejectedError, match="field type conflict"):
-                await sink.deliver([Numerics(device="mon", time_ns=NOON - 2, values={"cvp_state": 1.0})])
+                await sink.deliver(sink.prepare([Numerics(device="mon", time_ns=NOON - 2, values={"cvp_state": 1.0})]))
         async with forwarding(v1(server), journal) as forwarder:
             batch: list[Observation] = [
                 Numerics(device="mon", time_ns=NOON + at, values={"hr": 80.0 + at}) for at in range(50)
@@ -195,7 +197,7 @@ async def test_a_second_client_of_mosquitto_receives_every_message_and_the_birth
         async with aiomqtt.Client("127.0.0.1", server.port) as client:
             await client.subscribe("#", qos=1)
             async with MqttSink(host="127.0.0.1", port=server.port, site="here", bed="bed-1") as sink:
-                await sink.deliver([HEART, PRESSURE, ALARM])
+                await sink.deliver(sink.prepare([HEART, PRESSURE, ALARM]))
             received = [await anext(client.messages) for _ in range(5)]
         topics = [message.topic.value.removeprefix("ecmo/here/bed-1/") for message in received]
         assert topics == ["status", "mon/numerics", "mon/waveform/wf_abp", "mon/event", "status"]
@@ -217,7 +219,7 @@ from acquisition.sinks.mqtt import MqttSink
 
 async def main():
     async with MqttSink(host="127.0.0.1", port=int(sys.argv[1]), site="here", bed="bed-1") as sink:
-        await sink.deliver([Numerics(device="mon", time_ns=1, values={"hr": 80.0})])
+        await sink.deliver(sink.prepare([Numerics(device="mon", time_ns=1, values={"hr": 80.0})]))
         print("delivered", flush=True)
         await asyncio.sleep(60)
 
