@@ -125,13 +125,8 @@ class Waveform(_Value):
 
     @property
     def samples(self) -> NDArray[np.float64]:
-        """Values in the catalogue's unit, shape (n,); NaN where the device sent no number.
-
-        Rounded three digits finer than one count, so that 0.1 x 3 prints as 0.3 and nothing of the device is lost.
-        """
-        values = np.round(self.counts * self.scale + self.offset, decimals_of(self.scale))
-        values[self.counts == MISSING_COUNT] = np.nan
-        return values
+        """Values in the catalogue's unit, shape (n,); see `in_units`."""
+        return in_units(self.counts, self.scale, self.offset)
 
     @property
     def end_ns(self) -> int:
@@ -163,6 +158,16 @@ Observation: TypeAlias = Numerics | Waveform | Event
 _OBSERVATION: TypeAdapter[Numerics | Event] = TypeAdapter(
     Annotated[Numerics | Event, Field(discriminator="kind")], config=ConfigDict(strict=True)
 )
+
+
+def in_units(counts: NDArray[np.signedinteger], scale: float, offset: float) -> NDArray[np.float64]:
+    """Values in the catalogue's unit, of the shape of `counts`; NaN where the device sent no number.
+
+    Rounded three digits finer than one count, so that 0.1 x 3 prints as 0.3 and nothing of the device is lost.
+    """
+    values = np.round(counts * scale + offset, decimals_of(scale))
+    values[counts == MISSING_COUNT] = np.nan
+    return values
 
 
 def decimals_of(scale: float) -> int:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-
-import numpy as np
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import groupby
 
 from acquisition.model import Event, Numerics, Observation, Quality, Waveform
+from acquisition.sinks.wave_lines import wave_lines
 
 _KEY_SPECIAL = re.compile(r"([,= ])")
 # A backslash before a separator, and a line end, cannot be told in a tag or a key in every server's dialect.
@@ -31,22 +32,32 @@ def render(observations: Iterable[Observation], *, site: str, bed: str) -> bytes
         bed: Value of the tag `bed`.
     """
     writer = _Writer(site, bed)
-    return "".join(text for observation in observations for text in writer.lines(observation)).encode()
+    runs = groupby(observations, key=lambda one: isinstance(one, Waveform))
+    return b"".join(writer.run(list(run)) for _, run in runs)
 
 
 class _Writer:
     def __init__(self, site: str, bed: str) -> None:
         self._bed = _tag("bed", bed)
         self._site = _tag("site", site)
+        self._heads: dict[tuple[str, str, Quality], str] = {}
 
-    def lines(self, observation: Observation) -> Iterator[str]:
+    def run(self, run: Sequence[Observation]) -> bytes:
+        """The lines of consecutive observations, of which all or none are waveforms."""
+        waves = [one for one in run if isinstance(one, Waveform)]
+        if waves:
+            heads = [f"{self._head('waves', wave.device, wave.quality)} {_key(wave.channel)}=" for wave in waves]
+            return wave_lines(waves, [head.encode() for head in heads])
+        return "".join(line for one in run for line in self._lines(one)).encode()
+
+    def _lines(self, observation: Observation) -> Iterable[str]:
         match observation:
-            case Waveform():
-                yield self._waves(observation)
             case Numerics():
-                yield from self._numerics(observation)
+                return self._numerics(observation)
             case Event():
-                yield self._event(observation)
+                return (self._event(observation),)
+            case Waveform():
+                raise TypeError("waveforms are written together")
 
     def _numerics(self, numerics: Numerics) -> Iterator[str]:
         fields: dict[Quality, list[str]] = {quality: [] for quality in Quality}
@@ -58,25 +69,19 @@ class _Writer:
             fields[quality].append(f"{_key(channel)}_state={_string(state.value)}")
         for quality, written in fields.items():
             if written:
-                yield f"{self._judged('numerics', numerics.device, quality)} {','.join(written)} {numerics.time_ns}\n"
-
-    def _waves(self, waveform: Waveform) -> str:
-        values = waveform.samples
-        times = waveform.time_ns + np.arange(len(values), dtype=np.int64) * waveform.period_ns
-        present = ~np.isnan(values)
-        if not present.all():
-            values, times = values[present], times[present]
-        prefix = f"{self._judged('waves', waveform.device, waveform.quality)} {_key(waveform.channel)}="
-        points = [f"{value!r} {time}\n" for value, time in zip(values.tolist(), times.tolist(), strict=True)]
-        return prefix + prefix.join(points) if points else ""
+                yield f"{self._head('numerics', numerics.device, quality)} {','.join(written)} {numerics.time_ns}\n"
 
     def _event(self, event: Event) -> str:
         detail = json.dumps(event.detail, separators=(",", ":"))
         tags = f"{self._bed}{_tag('device', event.device)}{_tag('kind', event.event.value)}{self._site}"
         return f"events{tags} text={_string(event.text)},detail={_string(detail)} {event.time_ns}\n"
 
-    def _judged(self, measurement: str, device: str, quality: Quality) -> str:
-        return f"{measurement}{self._bed}{_tag('device', device)}{_tag('quality', quality.value)}{self._site}"
+    def _head(self, measurement: str, device: str, quality: Quality) -> str:
+        key = measurement, device, quality
+        if key not in self._heads:
+            tags = f"{self._bed}{_tag('device', device)}{_tag('quality', quality.value)}{self._site}"
+            self._heads[key] = f"{measurement}{tags}"
+        return self._heads[key]
 
 
 def _tag(name: str, value: str) -> str:
@@ -84,6 +89,7 @@ def _tag(name: str, value: str) -> str:
     return f",{name}={_key(value)}" if value else ""
 
 
+@lru_cache(maxsize=10_000)
 def _key(text: str) -> str:
     return _KEY_SPECIAL.sub(r"\\\1", _KEY_FORBIDDEN.sub("_", text))
 

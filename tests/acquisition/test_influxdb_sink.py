@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,8 +50,20 @@ async def failure(factory: Factory, answer: Answer) -> Exception:
     return caught.value
 
 
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resolver that knows db.example, and that it is here."""
+    real = socket.getaddrinfo
+
+    def known(host: str, *rest: Any, **named: Any) -> Any:
+        return real("127.0.0.1" if host == "db.example" else host, *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", known)
+
+
+@pytest.mark.usefixtures("names")
 async def test_v1_writes_one_compressed_request_with_nanosecond_times() -> None:
-    async with scripted_influx() as server, v1(server.url) as sink:
+    async with scripted_influx() as server, v1(f"http://db.example:{server.port}") as sink:
         await sink.deliver(sink.prepare(BATCH))
     (request,) = server.requests
     assert request.path == "/write"
@@ -69,14 +83,25 @@ async def test_v1_names_the_retention_policy_and_no_user_if_so_configured() -> N
     assert "Authorization" not in server.requests[0].headers
 
 
+@pytest.mark.usefixtures("names")
 async def test_v2_writes_one_compressed_request_with_nanosecond_times() -> None:
-    async with scripted_influx() as server, v2(server.url) as sink:
+    async with scripted_influx() as server, v2(f"http://db.example:{server.port}") as sink:
         await sink.deliver(sink.prepare(BATCH))
     (request,) = server.requests
     assert request.path == "/api/v2/write"
     assert request.query == {"org": "icu", "bucket": "ecmo", "precision": "ns"}
     assert request.headers["Content-Encoding"] == "gzip"
     assert request.headers["Authorization"] == f"Token {SECRET}"
+    assert [point.time_ns for point in request.points] == [1, 2]
+
+
+@both
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_server_on_this_machine_gets_the_lines_as_they_are(factory: Factory, host: str) -> None:
+    async with scripted_influx() as server, factory(f"http://{host}:{server.port}") as sink:
+        await sink.deliver(sink.prepare(BATCH))
+    (request,) = server.requests
+    assert "Content-Encoding" not in request.headers
     assert [point.time_ns for point in request.points] == [1, 2]
 
 

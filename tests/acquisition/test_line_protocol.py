@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from acquisition.model import MISSING_COUNT, Event, EventKind, Numerics, Quality, State, Waveform
 from acquisition.sinks.line_protocol import render
+from acquisition.sinks.wave_lines import TABLE_ROWS
+from tests.acquisition.plain_line_protocol import plain_lines
 from tests.acquisition.strict_line_protocol import parse
 
 NOON = 1_700_000_000_123_456_789
@@ -168,3 +170,34 @@ def test_an_independent_parser_reads_back_the_same_samples(counts: list[int], sc
         (value, NOON + place * 8_000_000) for place, value in enumerate(block.samples.tolist()) if not math.isnan(value)
     ]
     assert [(point.fields[0][1], point.time_ns) for point in points] == expected
+
+
+NOWADAYS = st.integers(10**18, 2**63 - 10**15)
+blocks = st.builds(
+    wave,
+    st.lists(st.just(MISSING_COUNT) | st.integers(-(2**31), 2**31 - 1) | st.integers(-300, 300), max_size=120),
+    device=st.sampled_from(["mon", "vent"]),
+    channel=st.sampled_from(["wf_abp", "p"]),
+    time_ns=NOWADAYS | st.integers(-(10**10), 10**10) | st.just(10**18 - 10**9),
+    period_ns=st.sampled_from([1, 2_000_000, 4_000_000, 10**9]),
+    scale=st.sampled_from([1.0, 0.1, -0.05, 0.0024414, 1e-9]),
+    offset=st.sampled_from([0.0, -40.0]),
+    quality=st.sampled_from(Quality),
+)
+
+
+@given(st.lists(blocks, max_size=60))
+def test_samples_are_written_byte_for_byte_as_one_line_at_a_time_would_be(waveforms: list[Waveform]) -> None:
+    assert render(waveforms, site="here", bed="bed-1") == plain_lines(waveforms, site="here", bed="bed-1")
+
+
+def test_what_is_larger_than_a_table_is_written_the_same_way() -> None:
+    waveforms = [wave(list(range(at, at + size))) for at, size in enumerate([TABLE_ROWS - 1, 1, 3 * TABLE_ROWS, 0, 7])]
+    assert render(waveforms, site="here", bed="bed-1") == plain_lines(waveforms, site="here", bed="bed-1")
+
+
+def test_kinds_that_alternate_keep_their_order() -> None:
+    hr = Numerics(device="mon", time_ns=NOON, values={"hr": 80.0})
+    assert [line.partition(",")[0] for line in lines(wave([1]), hr, wave([2]), wave([3]), hr)] == [
+        "waves", "numerics", "waves", "waves", "numerics",
+    ]  # fmt: skip
