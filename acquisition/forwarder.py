@@ -126,7 +126,7 @@ class Forwarder:
         clock: Clock,
         *,
         rng: random.Random,
-        batch_points: int = 5000,
+        batch_points: int = 10_000,
         max_backoff_s: float = 60.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:

@@ -48,7 +48,7 @@ class _SinkTable(Table):
     key_stem: ClassVar[str]
 
     id: Id
-    batch_points: int = Field(default=5000, ge=1, le=100_000)
+    batch_points: int = Field(default=10_000, ge=1, le=100_000)
     timeout_s: float = Field(default=10.0, gt=0, le=300)
     verify_tls: bool = True
     ca_file: Path | None = None

@@ -9,10 +9,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import hl7_decode, journal_speed, load, replay_speed
+from benchmarks import drain, hl7_decode, journal_speed, load, replay_speed
 from benchmarks.result import Result
 
-MEASUREMENTS = (hl7_decode.measure, replay_speed.measure, journal_speed.measure, load.measure)
+MEASUREMENTS = (hl7_decode.measure, replay_speed.measure, journal_speed.measure, drain.measure, load.measure)
 
 
 def main() -> None:

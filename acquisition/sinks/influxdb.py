@@ -97,9 +97,8 @@ class InfluxV2Sink:
             # Judges an answer before the library reads it: the library logs bodies that it cannot parse.
             client_session_kwargs={"raise_for_status": partial(judge, secret=self._token)},
         )
-        # Its own gzip is of level 9, and runs in the event loop's thread.
-        for name, value in self._body.headers.items():
-            self._client.api_client.set_default_header(name, value)
+        # The library's own gzip is of level 9, and runs in the event loop's thread.
+        self._client.api_client.default_headers.update(self._body.headers)
         return self
 
     async def __aexit__(

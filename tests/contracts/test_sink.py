@@ -175,6 +175,20 @@ async def test_a_batch_is_delivered_whole(destination: Destination, tmp_path: Pa
 
 
 @every_sink_and_its_server
+async def test_a_batch_is_prepared_in_any_thread_before_the_sink_is_entered_and_delivered_as_often_as_it_takes(
+    destination: Destination, tmp_path: Path
+) -> None:
+    async with destination.running(tmp_path) as (port, got):
+        sink = destination.sink(port)
+        prepared = await asyncio.to_thread(sink.prepare, batch())
+        assert prepared == sink.prepare(batch())
+        async with sink:
+            await sink.deliver(prepared)
+            await sink.deliver(prepared)
+        await settled(got, destination.items(batch()))
+
+
+@every_sink_and_its_server
 async def test_delivering_twice_gives_the_server_nothing_new(destination: Destination, tmp_path: Path) -> None:
     async with destination.running(tmp_path) as (port, got), destination.sink(port) as sink:
         await sink.deliver(sink.prepare(batch()))
