@@ -28,6 +28,13 @@ _REFUSED_HINTS: dict[int, str] = {
     HTTPStatus.FORBIDDEN: "the token or user may not write there",
     HTTPStatus.NOT_FOUND: "check the URL, and that the bucket or database exists",
 }
+_CERTIFICATE_HINTS = {
+    9: "look at this host's clock, and at the server's certificate: it does not hold yet",
+    10: "have it renewed, and look at this host's clock",
+    62: "call the server by the name it is made out to",
+    64: "call the server by the name it is made out to",
+}
+"""By OpenSSL's X509_V_ERR number (x509_vfy.h)."""
 _TEMPORARY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 _REJECTED = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
 
@@ -45,12 +52,33 @@ async def reaching(url: str, timeout_s: float) -> AsyncIterator[None]:
     except aiohttp.ClientConnectorCertificateError as error:
         raise SinkRefusedError(
             f"{place(url)} shows a certificate that is not trusted: {error.certificate_error}",
-            hint="give the authority's certificate as ca_file",
+            hint=_CERTIFICATE_HINTS.get(
+                getattr(error.certificate_error, "verify_code", 0), "give the authority's certificate as ca_file"
+            ),
         ) from error
     except TimeoutError as error:
         raise SinkUnavailableError(f"{place(url)} did not answer within {timeout_s:g} s") from error
+    except aiohttp.ClientResponseError as error:
+        said = " ".join(error.message.split())[:LONGEST_QUOTE]
+        raise SinkUnavailableError(
+            f"{place(url)} answered what is no HTTP: {said}", hint="check the URL, http against https, and the port"
+        ) from error
     except (aiohttp.ClientError, OSError) as error:
-        raise SinkUnavailableError(f"{place(url)} cannot be reached: {str(error) or type(error).__name__}") from error
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise SinkUnavailableError(f"{place(url)} cannot be reached: {why}") from error
+
+
+def drop_spoiled(session: aiohttp.ClientSession) -> None:
+    """Closes kept connections on which something has come that nobody asked for.
+
+    aiohttp looks for that when a request ends, and not when the connection is used again: what came in between would be
+    taken for the answer to the next batch.
+    """
+    if session.connector is not None:
+        for kept in session.connector._conns.values():  # noqa: SLF001 - there is no public way to them
+            for connection, _ in kept:
+                if connection.should_close:
+                    connection.close()
 
 
 async def judge(response: aiohttp.ClientResponse, *, secret: str | None) -> None:

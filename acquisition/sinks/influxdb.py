@@ -16,7 +16,7 @@ from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
 from yarl import URL
 
 from acquisition.model import Observation
-from acquisition.sinks.http_answers import judge, reaching
+from acquisition.sinks.http_answers import drop_spoiled, judge, reaching
 from acquisition.sinks.line_protocol import render
 from acquisition.sinks.tls import client_context
 
@@ -117,6 +117,7 @@ class InfluxV2Sink:
         if self._client is None:
             raise RuntimeError("deliver outside the sink's context")
         if prepared:
+            drop_spoiled(self._client.api_client.rest_client.pool_manager)
             async with reaching(self._url, self._timeout_s):
                 await self._client.write_api().write(self._bucket, record=prepared)
 
@@ -191,6 +192,7 @@ class InfluxV1Sink:
         if self._session is None:
             raise RuntimeError("deliver outside the sink's context")
         if prepared:
+            drop_spoiled(self._session)
             address = f"{self._url.rstrip('/')}/write"
             async with (
                 reaching(self._url, self._timeout_s),
