@@ -142,11 +142,14 @@ def status(
     now_ns = SystemClock().now().utc_ns + health.clock.ahead_ns
     stale = now_ns - health.time_ns > STALE_NS
     if as_json:
-        typer.echo(json.dumps({**health.model_dump(mode="json"), "stale": stale, "problems": health.problems()}))
+        told = {"stale": stale, "age_s": (now_ns - health.time_ns) / 1e9, "problems": health.problems()}
+        typer.echo(json.dumps({**health.model_dump(mode="json"), **told}))
     else:
         out.print(status_screen(health, now_ns))
         if stale:
-            out.print(f"! written {age(now_ns - health.time_ns)} ago: the daemon is not running or hangs", style="red")
+            old = age(now_ns - health.time_ns)
+            why = "the daemon is not running or hangs, or cannot write there"
+            out.print(f"! all of this is {old} old, from {path}: {why}", style="red", markup=False, highlight=False)
     if stale or health.problems():
         raise typer.Exit(1)
 

@@ -19,7 +19,8 @@ from acquisition.clock import NS, Clock, SystemClock, rfc3339
 from acquisition.config import Config, DeviceConfig
 from acquisition.errors import AcquisitionError, JournalError
 from acquisition.forwarder import Forwarder
-from acquisition.health import ClockHealth, DeviceHealth, Health, SinkHealth
+from acquisition.growth import hours
+from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth
 from acquisition.housekeeping import Housekeeper
 from acquisition.interfaces import Sink
 from acquisition.journal.journal import Journal
@@ -190,6 +191,7 @@ class Daemon:
     def health(self, journal: Journal, clock: Clock) -> Health:
         """What `ecmo-daq status` shows, as of now."""
         now = clock.now()
+        disk = self._housekeeper.health()
         return Health(
             version=version("ecmo-daq"),
             site=self.config.site.site,
@@ -198,8 +200,8 @@ class Daemon:
             started_ns=self._started_ns,
             time_ns=now.utc_ns,
             devices=tuple(self._device_healths(clock)),
-            sinks=tuple(self._sink_healths(journal)),
-            journal=self._housekeeper.health(now.utc_ns),
+            sinks=tuple(self._sink_healths(journal, disk)),
+            journal=disk,
             clock=ClockHealth(ahead_ns=clock.ahead_ns if isinstance(clock, SystemClock) else 0, steps=self._steps),
             restarts={s.name: s.restarts for s in self._supervisor.services if s.restarts},
         )
@@ -229,14 +231,16 @@ class Daemon:
                 lost=status.lost,
             )
 
-    def _sink_healths(self, journal: Journal) -> Iterator[SinkHealth]:
+    def _sink_healths(self, journal: Journal, disk: JournalHealth) -> Iterator[SinkHealth]:
         for forwarder in self.forwarders:
-            status = forwarder.status
+            status, on_disk = forwarder.status, journal.sink_bytes(forwarder.name)
             yield SinkHealth(
                 id=forwarder.name,
                 state=status.state.value,
                 delivered=status.delivered,
                 backlog=journal.backlog(forwarder.name),
+                backlog_bytes=on_disk.waiting,
+                hours_left=hours(disk.room_bytes + on_disk.had, disk.bytes_per_second),
                 oldest_unsent_ns=journal.oldest_unsent(forwarder.name),
                 points_per_second=status.points_per_second,
                 quarantined=status.quarantined,

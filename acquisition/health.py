@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from acquisition.errors import AcquisitionError
 
+STALLED_MIN = 5
+"""A sink that has taken nothing for so long, and has been owed something for so long, needs a person."""
+_SPACE = 4096
+"""The file ends with blanks up to a multiple of this, and with so many at least, to have room on a full disk."""
 STALE_NS = 10_000_000_000
 """A status file older than this belongs to a daemon that hangs or is gone."""
 
@@ -54,6 +60,9 @@ class SinkHealth(_Part):
     Attributes:
         delivered: Points that it took since the start.
         backlog: Points that it does not have yet.
+        backlog_bytes: About what they take in the journal.
+        hours_left: How long an outage may go on from now until something that it does not have must be deleted, at the
+            journal's growth over the last hour; a year at most. None in the first minute.
         oldest_unsent_ns: From when the oldest of them is; None if it has everything.
         points_per_second: What it took, over the last minute.
         last_error: What went wrong last, and what to mend if a person must; empty after a success.
@@ -63,6 +72,8 @@ class SinkHealth(_Part):
     state: str
     delivered: int = 0
     backlog: int = 0
+    backlog_bytes: int = 0
+    hours_left: float | None = None
     oldest_unsent_ns: int | None = None
     points_per_second: float = 0.0
     quarantined: int = 0
@@ -74,7 +85,9 @@ class JournalHealth(_Part):
     """The journal: where, how large, how long the disk lasts.
 
     Attributes:
-        hours_left: Until the quota or the least free space is reached, at the growth since the start.
+        room_bytes: Until the quota or the least free space is reached.
+        bytes_per_second: What is added, over the last hour; None in the first minute.
+        hours_left: How long the room lasts at that; a year at most. None in the first minute.
         refusal: Why the disk takes nothing now; empty when it does.
         dropped: Points deleted at the quota since the start that some sink had not got, or nobody without sinks.
         dropped_last: The last such deletion, as a sentence.
@@ -83,6 +96,8 @@ class JournalHealth(_Part):
     directory: str
     size_bytes: int
     free_bytes: int
+    room_bytes: int = 0
+    bytes_per_second: float | None = None
     hours_left: float | None = None
     damaged: tuple[str, ...] = ()
     refusal: str = ""
@@ -119,9 +134,7 @@ class Health(_Part):
             f"device {d.id}: the link is open but nothing usable comes" for d in self.devices if d.state == "silent"
         ]
         found += [f"device {d.id}: {d.lost} observations could not be stored" for d in self.devices if d.lost]
-        found += [
-            f"sink {s.id}: {s.last_error}" for s in self.sinks if s.state in ("refused", "waiting") and s.last_error
-        ]
+        found += [sentence for sink in self.sinks if (sentence := self._trouble(sink))]
         found += [f"journal: {text}" for text in self.journal.damaged]
         if self.journal.refusal:
             found.append(f"journal: nothing can be stored: {self.journal.refusal}")
@@ -135,15 +148,38 @@ class Health(_Part):
         found += [f"service {name}: restarted {count} times" for name, count in self.restarts.items()]
         return found
 
+    def _trouble(self, sink: SinkHealth) -> str:
+        why = sink.last_error if sink.state in ("refused", "waiting") else ""
+        # Whatever it says of itself: what has been waiting for so long, while nothing was taken, will not go by itself.
+        since_ns = max(sink.last_success_ns or self.started_ns, sink.oldest_unsent_ns or self.time_ns)
+        minutes = (self.time_ns - since_ns) // 60_000_000_000
+        if minutes >= STALLED_MIN:
+            last = "" if sink.hours_left is None or sink.hours_left > 48 else f", room for {sink.hours_left:.0f} h more"
+            told = f": {sink.last_error}" if sink.last_error else ""
+            why = f"has taken nothing for {minutes} min, {sink.backlog:,} points wait{last}{told}"
+        return f"sink {sink.id}: {why}" if why else ""
+
     def write(self, path: Path) -> None:
         """Replaces the status file in one step, so that a reader never sees half of it.
+
+        On a full disk the old file is written over, within the space that it has: that is when people look.
 
         Raises:
             OSError: the file cannot be written.
         """
+        text = self.model_dump_json().encode()
         fresh = path.with_name(f".{path.name}.new")
-        fresh.write_text(self.model_dump_json(), encoding="utf-8")
-        os.replace(fresh, path)
+        try:
+            fresh.write_bytes(text.ljust((len(text) // _SPACE + 2) * _SPACE))
+            os.replace(fresh, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            fresh.unlink(missing_ok=True)
+            if len(text) > path.stat().st_size:
+                raise
+            with path.open("r+b", buffering=0) as old:
+                old.write(text.ljust(path.stat().st_size))
 
     @classmethod
     def read(cls, path: Path) -> Health:
@@ -153,6 +189,9 @@ class Health(_Part):
             AcquisitionError: there is no such file or it is none of ours.
         """
         try:
+            for _ in range(3):  # on a full disk one can meet the daemon in the middle of writing
+                with contextlib.suppress(ValidationError):
+                    return cls.model_validate_json(path.read_bytes())
             return cls.model_validate_json(path.read_bytes())
         except OSError as error:
             hint = "is the daemon running with this configuration?"

@@ -8,9 +8,10 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from acquisition.clock import NS, Clock
+from acquisition.clock import Clock
 from acquisition.config import RESERVED_DEVICE, JournalConfig
 from acquisition.errors import JournalError
+from acquisition.growth import Growth, hours
 from acquisition.health import JournalHealth
 from acquisition.journal.dropping import space
 from acquisition.journal.journal import Journal
@@ -51,7 +52,7 @@ class Housekeeper:
         self._dropped = 0
         self._dropped_last = ""
         self._complaint = ""
-        self._growth: tuple[int, int] | None = None
+        self._growth = Growth()
 
     async def run(self) -> None:
         """Tidies for ever."""
@@ -100,23 +101,24 @@ class Housekeeper:
                 self._dropped_last = each.text
             self.tell(self._clock.now().utc_ns, EventKind.RETENTION, each.text, each.detail)
 
-    def health(self, now_ns: int) -> JournalHealth:
-        """Size, space and losses, as of now.
+    def health(self) -> JournalHealth:
+        """Size, space, growth and losses, as of now.
 
         Raises:
             OSError: the directory cannot be read.
         """
         size, free = space(self._directory)
-        if self._growth is None:
-            self._growth = (now_ns, size)
-        since, before = self._growth
-        grown, seconds = size - before, (now_ns - since) / NS
-        left = max(0, -self._limits.overdraft(size, free))
+        mono_ns = self._clock.now().mono_ns
+        self._growth.saw(size, mono_ns)
+        rate = self._growth.bytes_per_second(mono_ns)
+        room = max(0, -self._limits.overdraft(size, free))
         return JournalHealth(
             directory=str(self._directory),
             size_bytes=size,
             free_bytes=free,
-            hours_left=left / (grown / seconds) / 3600 if grown > 0 and seconds >= 60 else None,
+            room_bytes=room,
+            bytes_per_second=rate,
+            hours_left=hours(room, rate),
             damaged=tuple(self._journal.damaged),
             refusal=self._journal.refusal,
             dropped=self._dropped,

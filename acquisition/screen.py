@@ -12,6 +12,7 @@ from rich.text import Text
 
 from acquisition.catalogue import Catalogue
 from acquisition.clock import NS, rfc3339
+from acquisition.growth import MOST_HOURS
 from acquisition.health import DeviceHealth, Health
 from acquisition.journal.reader import JournalStat
 from acquisition.live import LiveValue, LiveView
@@ -87,16 +88,19 @@ def status_screen(health: Health, now_ns: int) -> RenderableType:
             f"{sum(device.values.values()):,}", f"{device.counters.get('frames_bad', 0):,}", str(device.gaps),
         )  # fmt: skip
     sinks = Table(title="sinks", title_justify="left", expand=True)
-    for column in ("sink", "state", "delivered", "points/s", "backlog", "oldest unsent", "quarantined", "last error"):
+    for column in ("sink", "state", "delivered", "backlog", "outage may last", "rejected", "last error"):
         sinks.add_column(column, overflow="fold")
     for sink in health.sinks:
-        oldest = "" if sink.oldest_unsent_ns is None else age(now_ns - sink.oldest_unsent_ns) + " ago"
+        backlog = f"{sink.backlog:,}" + (f"\nabout {_size(sink.backlog_bytes)}" if sink.backlog else "")
+        if sink.oldest_unsent_ns is not None:
+            backlog += f"\nsince {age(now_ns - sink.oldest_unsent_ns)} ago"
         sinks.add_row(
-            sink.id, Text(sink.state, style=_SINK.get(sink.state, "")), f"{sink.delivered:,}",
-            f"{sink.points_per_second:,.0f}", f"{sink.backlog:,}", oldest, str(sink.quarantined), Text(sink.last_error),
+            sink.id, Text(sink.state, style=_SINK.get(sink.state, "")),
+            f"{sink.delivered:,}\n{sink.points_per_second:,.0f} a second", backlog, _hours(sink.hours_left),
+            str(sink.quarantined), Text(sink.last_error),
         )  # fmt: skip
     journal = health.journal
-    hours = "" if journal.hours_left is None else f", room for {journal.hours_left:,.0f} h at the present rate"
+    hours = "" if journal.hours_left is None else f", room for {_hours(journal.hours_left)} at the present rate"
     size = (
         f"journal {journal.directory}: {journal.size_bytes / 1e6:.1f} MB, {journal.free_bytes / 1e9:.1f} GB free{hours}"
     )
@@ -161,6 +165,16 @@ def age(ns: int) -> str:
         if seconds < limit:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds / 86_400:.0f} d"
+
+
+def _hours(hours: float | None) -> str:
+    if hours is None:
+        return "not known yet"
+    return "more than a year" if hours >= MOST_HOURS else f"{hours:,.0f} h" if hours >= 10 else f"{hours:.1f} h"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
 
 
 def _headline(health: Health, now_ns: int) -> Text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from acquisition.journal.salvage import opened
 from acquisition.journal.schema import day_files, suppress_damage
@@ -27,6 +28,42 @@ def backlogs(directory: Path, total: int, progresses: Mapping[str, Progress]) ->
         sink: max(0, total - totals[each.cursor] - sum(totals[span.upto] - totals[span.after] for span in each.ahead))
         for sink, each in progresses.items()
     }
+
+
+class SinkBytes(NamedTuple):
+    """What the journal takes on the disk, as one sink sees it.
+
+    Attributes:
+        waiting: About what it does not have yet: its points at the mean size of those in the same files.
+        had: Whole files before that. They go first when space is wanted.
+    """
+
+    waiting: int
+    had: int
+
+
+def sink_bytes(directory: Path, total: int, cursor: int, backlog: int) -> SinkBytes:
+    """How many bytes wait for a sink, and how many would go before them.
+
+    Args:
+        directory: Of the journal.
+        total: Points of the journal up to its end.
+        cursor: Everything up to here the sink has.
+        backlog: Points that it does not have.
+
+    Raises:
+        OSError: the directory cannot be read.
+        sqlite3.Error: the disk cannot be read now.
+    """
+    wanted = files_after(directory, cursor)
+    had = sum(_size(path) for path in day_files(directory) if path not in wanted)
+    for path in wanted:
+        with opened(path, []) as connection, suppress_damage():
+            query = "SELECT total - points FROM block ORDER BY seq LIMIT 1"
+            row = connection.execute(query).fetchone() if connection else None
+            if row is not None and total > row[0]:
+                return SinkBytes(round(sum(map(_size, wanted)) * min(1.0, backlog / (total - row[0]))), had)
+    return SinkBytes(0, had)
 
 
 def oldest_after(directory: Path, seq: int) -> int | None:
@@ -58,6 +95,11 @@ def files_after(directory: Path, seq: int) -> list[Path]:
             if row and row[0] is not None and row[0] <= seq + 1:
                 break
     return files
+
+
+def _size(path: Path) -> int:
+    log = path.with_name(f"{path.name}-wal")
+    return sum(each.stat().st_size for each in (path, log) if each.exists())
 
 
 def _spans(progress: Progress) -> Iterable[Span]:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from acquisition.errors import JournalError
-from acquisition.journal.backlog import backlogs, oldest_after
+from acquisition.journal.backlog import SinkBytes, backlogs, oldest_after, sink_bytes
 from acquisition.journal.batches import Batch, read_batch
 from acquisition.journal.cursors import Cursors, Quarantined
 from acquisition.journal.dropping import Dropped, discard_unfinished
@@ -261,6 +261,16 @@ class Journal:
         """
         with disk_errors():
             return backlogs(self._directory, self._end.total, {sink: self._cursors.get(sink)})[sink]
+
+    def sink_bytes(self, sink: str) -> SinkBytes:
+        """What waits for a sink on the disk, about, and what would be deleted before it.
+
+        Raises:
+            OSError: the directory cannot be read.
+            JournalError: the disk cannot be read now.
+        """
+        with disk_errors():
+            return sink_bytes(self._directory, self._end.total, self._cursors.get(sink).cursor, self.backlog(sink))
 
     def oldest_unsent(self, sink: str) -> int | None:
         """UTC nanoseconds at which the first block that a sink does not have begins; None if it has everything.

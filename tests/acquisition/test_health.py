@@ -9,6 +9,7 @@ from acquisition.errors import AcquisitionError
 from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth
 
 T = 1_772_000_000_000_000_000
+MINUTE = 60_000_000_000
 WELL = Health(
     version="0.1.0",
     site="paris-1",
@@ -57,6 +58,25 @@ def test_when_all_is_well_there_is_nothing_to_look_at() -> None:
         (sink(state="refused", last_error="401: token"), "sink influx: 401: token"),
         (sink(state="waiting", last_error="no route"), "sink influx: no route"),
         (
+            sink(state="delivering", last_success_ns=T - 7 * MINUTE, oldest_unsent_ns=T - 6 * MINUTE, backlog=3400),
+            "sink influx: has taken nothing for 6 min, 3,400 points wait",
+        ),
+        (
+            sink(state="idle", last_success_ns=None, oldest_unsent_ns=T - 90 * MINUTE, backlog=3400, last_error="400"),
+            "sink influx: has taken nothing for 60 min, 3,400 points wait: 400",
+        ),
+        (
+            sink(
+                state="waiting",
+                last_success_ns=T - 9 * MINUTE,
+                oldest_unsent_ns=T - 8 * MINUTE,
+                backlog=9,
+                last_error="no route",
+                hours_left=30.2,
+            ),
+            "sink influx: has taken nothing for 8 min, 9 points wait, room for 30 h more: no route",
+        ),
+        (
             WELL.model_copy(update={"journal": WELL.journal.model_copy(update={"damaged": ("2026-02-25.db",)})}),
             "journal: 2026-02-25.db",
         ),
@@ -80,6 +100,9 @@ def test_what_needs_a_person_is_said_in_one_sentence(health: Health, sentence: s
         sink(state="delivering", last_error="an old one"),
         sink(state="waiting"),
         sink(backlog=1_000_000),
+        sink(backlog=1_000_000, oldest_unsent_ns=T - 900 * MINUTE, hours_left=3.0),
+        sink(backlog=1, last_success_ns=T - 900 * MINUTE, oldest_unsent_ns=T - 4 * MINUTE),
+        sink(last_success_ns=T - 900 * MINUTE),
         WELL.model_copy(update={"clock": ClockHealth(ahead_ns=900_000_000, steps=4)}),
     ],
 )
@@ -141,3 +164,10 @@ def test_a_file_of_a_newer_version_with_more_in_it_is_read(tmp_path: Path) -> No
     path = tmp_path / "status.json"
     path.write_text(WELL.model_dump_json()[:-1] + ',"moon":"full"}', encoding="utf-8")
     assert Health.read(path) == WELL
+
+
+def test_a_status_that_is_longer_on_a_full_disk_still_fits_where_the_old_one_was(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    WELL.write(path)
+    assert path.stat().st_size >= len(device(error="x" * 4000).model_dump_json())
+    assert path.stat().st_size % 4096 == 0
