@@ -88,7 +88,7 @@ def status_screen(health: Health, now_ns: int) -> RenderableType:
             f"{sum(device.values.values()):,}", f"{device.counters.get('frames_bad', 0):,}", str(device.gaps),
         )  # fmt: skip
     sinks = Table(title="sinks", title_justify="left", expand=True)
-    for column in ("sink", "state", "delivered", "backlog", "outage may last", "rejected", "last error"):
+    for column in ("sink", "state", "delivered", "backlog", "outage may last", "rejected"):
         sinks.add_column(column, overflow="fold")
     for sink in health.sinks:
         backlog = f"{sink.backlog:,}" + (f"\nabout {_size(sink.backlog_bytes)}" if sink.backlog else "")
@@ -96,8 +96,8 @@ def status_screen(health: Health, now_ns: int) -> RenderableType:
             backlog += f"\nsince {age(now_ns - sink.oldest_unsent_ns)} ago"
         sinks.add_row(
             sink.id, Text(sink.state, style=_SINK.get(sink.state, "")),
-            f"{sink.delivered:,}\n{sink.points_per_second:,.0f} a second", backlog, _hours(sink.hours_left),
-            str(sink.quarantined), Text(sink.last_error),
+            f"{sink.delivered:,}\n{sink.points_per_second:,.0f}/s", backlog, _hours(sink.hours_left),
+            str(sink.quarantined),
         )  # fmt: skip
     journal = health.journal
     hours = "" if journal.hours_left is None else f", room for {_hours(journal.hours_left)} at the present rate"
@@ -105,10 +105,12 @@ def status_screen(health: Health, now_ns: int) -> RenderableType:
         f"journal {journal.directory}: {journal.size_bytes / 1e6:.1f} MB, {journal.free_bytes / 1e9:.1f} GB free{hours}"
     )
     problems = [Text(f"! {problem}", style="red") for problem in health.problems()]
+    errors = [Text(f"sink {sink.id}: {sink.last_error}", style="yellow") for sink in health.sinks if sink.last_error]
     clocks = [Text(line) for line in [_clocks(health.devices)] if line]
     return Group(
-        _headline(health, now_ns), devices, sinks, *clocks, Text(size), *(problems or [Text("all is well", "green")])
-    )
+        _headline(health, now_ns), devices, sinks, *errors, *clocks, Text(size),
+        *(problems or [Text("all is well", "green")]),
+    )  # fmt: skip
 
 
 def _clocks(devices: Iterable[DeviceHealth]) -> str:

@@ -79,6 +79,7 @@ async def test_the_journal_tells_after_a_minute_how_long_its_room_lasts(tmp_path
             await journal.append(group)
         clock.advance_to(60 * NS)
         after = keeper.health()
+        assert after.bytes_per_second is not None
         assert after.bytes_per_second == pytest.approx((after.size_bytes - before.size_bytes) / 60)
         assert after.room_bytes == 10_000_000 - after.size_bytes
         assert after.hours_left == pytest.approx(after.room_bytes / after.bytes_per_second / 3600)
