@@ -233,12 +233,13 @@ class Daemon:
 
     def _sink_healths(self, journal: Journal, disk: JournalHealth) -> Iterator[SinkHealth]:
         for forwarder in self.forwarders:
-            status, on_disk = forwarder.status, journal.sink_bytes(forwarder.name)
+            status, backlog = forwarder.status, journal.backlog(forwarder.name)
+            on_disk = journal.sink_bytes(forwarder.name, backlog)
             yield SinkHealth(
                 id=forwarder.name,
                 state=status.state.value,
                 delivered=status.delivered,
-                backlog=journal.backlog(forwarder.name),
+                backlog=backlog,
                 backlog_bytes=on_disk.waiting,
                 hours_left=hours(disk.room_bytes + on_disk.had, disk.bytes_per_second),
                 oldest_unsent_ns=journal.oldest_unsent(forwarder.name),

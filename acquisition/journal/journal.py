@@ -262,15 +262,19 @@ class Journal:
         with disk_errors():
             return backlogs(self._directory, self._end.total, {sink: self._cursors.get(sink)})[sink]
 
-    def sink_bytes(self, sink: str) -> SinkBytes:
+    def sink_bytes(self, sink: str, backlog: int) -> SinkBytes:
         """What waits for a sink on the disk, about, and what would be deleted before it.
+
+        Args:
+            sink: Its name.
+            backlog: What `backlog` says of it.
 
         Raises:
             OSError: the directory cannot be read.
             JournalError: the disk cannot be read now.
         """
         with disk_errors():
-            return sink_bytes(self._directory, self._end.total, self._cursors.get(sink).cursor, self.backlog(sink))
+            return sink_bytes(self._directory, self._end.total, self._cursors.get(sink).cursor, backlog)
 
     def oldest_unsent(self, sink: str) -> int | None:
         """UTC nanoseconds at which the first block that a sink does not have begins; None if it has everything.

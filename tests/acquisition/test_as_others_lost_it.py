@@ -8,7 +8,7 @@ influxdb-client-python | gives up after 5 tries or 180 s | acquisition/test_answ
     test_a_server_that_does_not_say_how_long_is_tried_for_ever_and_at_least_once_a_minute
 Telegraf disk buffer | a corrupt log stops it from starting | acquisition/test_journal_recover.py
     test_a_day_file_that_is_no_database_any_more_is_set_aside_and_numbers_go_on
-Telegraf disk buffer | a 400 drops the batch | acquisition/test_answers.py
+Telegraf disk buffer | a 400 drops the batch | acquisition/test_answers_refused.py
     test_exactly_the_rejected_channel_is_set_aside_with_the_servers_reason
 Telegraf disk buffer | metrics of the past re-stamped after a clock step | acquisition/test_as_others_lost_it.py
     test_what_waited_through_a_step_of_the_clock_arrives_with_the_time_it_was_made_at
@@ -22,7 +22,7 @@ vmagent | seconds lost at SIGKILL | acquisition/test_journal_kill.py
     test_nothing_that_was_acknowledged_is_missing_after_a_kill
 vmagent | a corrupt chunk deletes the queue | acquisition/test_journal_recover.py
     test_damage_inside_the_file_costs_only_the_blocks_of_that_page
-vmagent | a 400 drops the block | acquisition/test_answers.py
+vmagent | a 400 drops the block | acquisition/test_answers_refused.py
     test_an_outage_in_the_middle_of_the_search_for_a_bad_point_sets_nothing_else_aside
 OpenTelemetry file storage | a restart loses an hour of backlog | acquisition/test_as_others_lost_it.py
     test_a_restart_keeps_the_whole_backlog
@@ -90,7 +90,7 @@ TESTS = Path(__file__).resolve().parents[1]
 PATIENCE_S = 30.0
 
 
-def sink_to(port: int, timeout_s: float = 0.5) -> InfluxV1Sink:
+def sink_to(port: int, timeout_s: float = 1.0) -> InfluxV1Sink:
     return InfluxV1Sink(url=f"http://127.0.0.1:{port}", database="d", site="here", bed="bed-1", timeout_s=timeout_s)
 
 
@@ -218,17 +218,17 @@ async def test_a_restart_keeps_the_whole_backlog(tmp_path: Path) -> None:
     ):
         await until(lambda: has_all(journal))
     assert server.stored == fields_of(made)
-    assert set(server.times_taken.values()) == {1}
 
 
 @pytest.mark.parametrize("loss", [says(b"", then="resets"), says(b""), says(b"", then="stalls")])
 async def test_the_first_seconds_after_the_link_is_lost_are_there(tmp_path: Path, loss: Move) -> None:
     made: list[Observation] = []
+    appended: list[asyncio.Future[None]] = []
 
     def say_more(seconds: float = 1.0) -> None:
         for _ in range(max(1, round(seconds))):
             made.append(numerics(T0 + len(made) * NS, float(len(made))))
-            journal.append(made[-1:])
+            appended.append(journal.append(made[-1:]))
 
     script = [answers(204), answers(204), loss, loss, answers(503)]
     async with (
@@ -239,7 +239,9 @@ async def test_the_first_seconds_after_the_link_is_lost_are_there(tmp_path: Path
         for _ in range(60):
             say_more()
             await asyncio.sleep(0.005)
-        await until(lambda: has_all(journal) and not server.moves)
+        await until(lambda: not server.moves)
+        await asyncio.gather(*appended)
+        await until(lambda: has_all(journal) and all(future.done() for future in appended))
     assert server.stored == fields_of(made)
 
 
@@ -315,8 +317,9 @@ async def cost_of_a_start(directory: Path) -> tuple[int, int]:
         async with Journal(directory, commit_interval_s=QUICK) as journal:
             batch = await journal.read(0, 5000)
             assert batch.points == 8004
-            assert journal.backlog("central") > 60_000
-            assert journal.sink_bytes("central").waiting > 0
+            backlog = journal.backlog("central")
+            assert backlog > 60_000
+            assert journal.sink_bytes("central", backlog).waiting > 0
             assert journal.oldest_unsent("central") == T0
         _, peak = tracemalloc.get_traced_memory()
     finally:

@@ -45,27 +45,27 @@ async def ends(tmp_path: Path) -> list[int]:
 async def test_what_waits_for_a_sink_is_told_in_bytes_within_a_tenth(tmp_path: Path, ends: list[int]) -> None:
     sizes = [path.stat().st_size for path in day_files(tmp_path)]
     async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
-        waiting, had = journal.sink_bytes("central")
+        waiting, had = journal.sink_bytes("central", journal.backlog("central"))
         assert waiting == pytest.approx(sum(sizes), rel=0.1)
         assert had == 0
         journal.commit("central", Progress(ends[0]))
-        waiting, had = journal.sink_bytes("central")
+        waiting, had = journal.sink_bytes("central", journal.backlog("central"))
         assert waiting == pytest.approx(sum(sizes[1:]), rel=0.1)
         assert had == sizes[0]
         journal.commit("central", Progress((ends[1] + ends[2]) // 2))
-        waiting, had = journal.sink_bytes("central")
+        waiting, had = journal.sink_bytes("central", journal.backlog("central"))
         assert waiting == pytest.approx(sizes[2] / 2, rel=0.1)
         assert had == sizes[0] + sizes[1]
         journal.commit("central", Progress(ends[2]))
-        assert journal.sink_bytes("central").waiting == 0
+        assert journal.sink_bytes("central", journal.backlog("central")).waiting == 0
 
 
 async def test_an_empty_journal_and_a_damaged_one_owe_nothing_that_can_be_told(tmp_path: Path) -> None:
     async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
-        assert journal.sink_bytes("central") == (0, 0)
+        assert journal.sink_bytes("central", journal.backlog("central")) == (0, 0)
     (tmp_path / "2026-01-01.journal").write_bytes(b"rubbish" * 1000)
     async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
-        assert journal.sink_bytes("central").waiting == 0
+        assert journal.sink_bytes("central", journal.backlog("central")).waiting == 0
 
 
 async def test_the_journal_tells_after_a_minute_how_long_its_room_lasts(tmp_path: Path) -> None:
