@@ -156,8 +156,7 @@ async def _request(reader: asyncio.StreamReader) -> list[Point]:
     text = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
     headers = dict(line.lower().split(": ", 1) for line in text.splitlines()[1:] if line)
     body = await reader.readexactly(int(headers["content-length"]))
-    assert headers["content-encoding"] == "gzip"
-    return parse(gzip.decompress(body))
+    return parse(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
 
 
 @asynccontextmanager
