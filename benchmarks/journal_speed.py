@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from pathlib import Path
 
@@ -11,11 +10,14 @@ import numpy as np
 
 from acquisition.journal.journal import Journal
 from acquisition.model import Numerics, Observation, Waveform
+from benchmarks.disk import fsync_s
+from benchmarks.processes import scratch
 from benchmarks.result import Result
 
 SECONDS = 400
 RATE = 500
 CHANNELS = 40
+GROUPS = 1000
 T0 = 1_767_225_600_000_000_000
 
 
@@ -41,19 +43,33 @@ def measure() -> list[Result]:
     samples, values = SECONDS * 8 * RATE, 10 * SECONDS * CHANNELS
     wave_rate = samples / asyncio.run(_append(waves))
     value_rate = values / asyncio.run(_append(numerics))
+    with scratch() as directory:
+        syncs = fsync_s(directory, GROUPS)
+        group_rate = GROUPS / asyncio.run(_append_alone(directory / "journal", numerics[:GROUPS]))
     return [
         Result("append, waves, synced", wave_rate, "samples/s", "1,000,000 on one core"),
         Result("append, numerics, synced", value_rate, "values/s", "150,000 on one core"),
-    ]
+        Result("append, a group for each message, each awaited", group_rate, "groups/s", "", "fsync of a page",
+               GROUPS / sum(syncs), f"{CHANNELS} values in a message, no commit interval"),
+    ]  # fmt: skip
 
 
 async def _append(turns: list[list[Observation]]) -> float:
-    with tempfile.TemporaryDirectory() as directory:
+    with scratch() as directory:
         start = time.perf_counter()
-        async with Journal(Path(directory), commit_interval_s=0.2) as journal:
+        async with Journal(directory, commit_interval_s=0.2) as journal:
             futures = []
             for turn in turns:
                 futures.append(journal.append(turn))
                 await asyncio.sleep(0)
             await asyncio.gather(*futures)
+        return time.perf_counter() - start
+
+
+async def _append_alone(directory: Path, turns: list[list[Observation]]) -> float:
+    """The way of a monitor that waits for each acknowledgement; bound by the disk."""
+    async with Journal(directory, commit_interval_s=0) as journal:
+        start = time.perf_counter()
+        for turn in turns:
+            await journal.append(turn)
         return time.perf_counter() - start

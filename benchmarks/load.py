@@ -1,89 +1,75 @@
-"""One daemon process under a full load from another process: how much of a core, how much memory."""
+"""One daemon under the load of a whole bed: how much of a core, how much memory; beside peers that do nothing."""
 
 from __future__ import annotations
 
-import os
-import re
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
+from benchmarks.footprint import Footprint, measured
+from benchmarks.idle import PEERS, Idle
 from benchmarks.messages import second
+from benchmarks.processes import NotMeasuredError, daemon, receive, scratch
 from benchmarks.result import Result
 
-SECONDS = 30
-CONFIG = """\
-site = {{ site = "bench", bed = "b1", timezone = "UTC" }}
-journal = {{ directory = "journal", min_free_gb = 0 }}
-device = [{{ id = "mon", driver = "hl7", link = "tcp-listen://127.0.0.1:{port}" }}]
-"""
+SECONDS, FAST_SECONDS = 60, 20
+WARM_UP = 3
+"""Seconds of load before the measurement: imports and first allocations are not the steady state."""
 
 
-def measure(seconds: int = SECONDS) -> list[Result]:
-    """Runs `ecmo-daq run` for `seconds` with 8 waves at 500 Hz and 100 numerics at 1 Hz, at the wire's own pace."""
-    with tempfile.TemporaryDirectory() as directory:
-        port = _free_port()
-        config = Path(directory) / "bed.toml"
-        config.write_text(CONFIG.format(port=port), encoding="utf-8")
-        daemon = subprocess.Popen([sys.executable, "-m", "acquisition.cli", "run", "--config", str(config)])
-        try:
-            with _connected(port) as link:
-                _send(link, range(3))  # imports and first allocations are not the steady state
-                before = _cpu_s(daemon.pid)
-                start = time.monotonic()
-                _send(link, range(3, 3 + seconds))
-                used, elapsed = _cpu_s(daemon.pid) - before, time.monotonic() - start
-                memory = _rss_mb(daemon.pid)
-        finally:
-            daemon.send_signal(signal.SIGTERM)
-            daemon.wait(10)
-        size = sum(path.stat().st_size for path in (Path(directory) / "journal").glob("*.journal*"))
+def measure(seconds: int = SECONDS, fast_seconds: int = FAST_SECONDS) -> list[Result]:
+    """Runs `ecmo-daq run` with 8 waves and 100 numerics, at the wire's own pace, and the peers with nothing to do."""
+    bed, per_sample = _loaded(250, seconds)
+    fast, _ = _loaded(500, fast_seconds)
+    with ThreadPoolExecutor() as pool:
+        idle = dict(zip(PEERS, pool.map(_idle, PEERS.values()), strict=True))
+    rows = [row for peer, theirs in idle.items() for row in _beside(bed, peer, theirs)]
     return [
-        Result("daemon, 8 waves at 500 Hz + 100 numerics at 1 Hz", 100 * used / elapsed, "% of a core", "under 10"),
-        Result("the same, resident memory", memory, "MB"),
-        Result("the same, journal on disk", size / (8 * 500 * (seconds + 3)), "byte/sample"),
+        *sorted(rows, key=lambda row: row.unit),
+        Result("the same, journal on disk", per_sample, "byte/sample", note="the numerics' bytes included"),
+        Result("daemon, 8 waves at 500 Hz + 100 numerics at 1 Hz", fast.core_percent, "% of a core", "under 10"),
     ]
 
 
-def _send(link: socket.socket, numbers: range) -> None:
+def _beside(bed: Footprint, peer: str, theirs: Footprint | NotMeasuredError) -> list[Result]:
+    what, memory = "daemon, 8 waves at 250 Hz + 100 numerics at 1 Hz", "the same, resident memory"
+    if isinstance(theirs, NotMeasuredError):
+        return [
+            Result(what, bed.core_percent, "% of a core", "at most 3", peer, None, str(theirs)),
+            Result(memory, bed.rss_mb, "MB", "at most 90", peer, None, str(theirs)),
+        ]
+    shared = f"proportional: ours {bed.pss_mb:.0f}, theirs {theirs.pss_mb:.0f} MB"
+    return [
+        Result(what, bed.core_percent, "% of a core", "at most 3", peer, theirs.core_percent, "theirs does nothing"),
+        Result(memory, bed.rss_mb, "MB", "at most 90", peer, theirs.rss_mb, shared),
+    ]
+
+
+def _idle(peer: Idle) -> Footprint | NotMeasuredError:
+    try:
+        return peer()
+    except NotMeasuredError as why:
+        return why
+
+
+def _loaded(rate: int, seconds: int) -> tuple[Footprint, float]:
+    """What the daemon takes, and the bytes of its journal for each sample."""
+    with scratch() as directory:
+        with daemon(directory) as (process, link):
+            _send(link, rate, range(WARM_UP))
+            with measured(process.pid) as footprint:
+                _send(link, rate, range(WARM_UP, WARM_UP + seconds))
+        size = sum(path.stat().st_size for path in (directory / "journal").glob("*.journal*"))
+    return footprint[0], size / (8 * rate * (WARM_UP + seconds))
+
+
+def _send(link: socket.socket, rate: int, numbers: range) -> None:
     """A message a second, each after the acknowledgement of the one before."""
     due = time.monotonic()
     for number in numbers:
-        link.sendall(second(number))
-        answer = b""
-        while not answer.endswith(b"\x1c\r"):
-            answer += link.recv(4096)
+        link.sendall(second(number, rate=rate))
+        answer = receive(link, b"\x1c\r")
         if f"MSA|AA|B{number}".encode() not in answer:
             raise RuntimeError(f"not acknowledged: {answer!r}")
         due += 1.0
         time.sleep(max(0.0, due - time.monotonic()))
-
-
-def _connected(port: int) -> socket.socket:
-    for _ in range(100):
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout=10)
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError("the daemon does not listen")
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _rss_mb(pid: int) -> float:
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
-    return int(found[1]) / 1024 if found else 0.0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -11,21 +11,28 @@ class Result:
 
     Attributes:
         what: What was measured, with its load.
-        ours: Our figure.
+        ours: Our figure; None in a row that is a peer's alone.
         unit: Of both figures.
         target: What the design asks for, in words.
         peer: Name of what was measured beside it, if there is such a thing.
-        theirs: The peer's figure.
+        theirs: The peer's figure; None if it was not measured, and then `note` says why.
+        note: What the figures alone would not tell.
     """
 
     what: str
-    ours: float
+    ours: float | None
     unit: str
     target: str = ""
     peer: str = ""
     theirs: float | None = None
+    note: str = ""
 
     @property
     def ratio(self) -> float | None:
         """Ours over theirs."""
-        return None if not self.theirs else self.ours / self.theirs
+        return None if self.ours is None or not self.theirs else self.ours / self.theirs
+
+    @property
+    def peer_missing(self) -> bool:
+        """Whether there should be a peer's figure and is none."""
+        return bool(self.peer) and self.theirs is None
