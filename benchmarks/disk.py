@@ -11,7 +11,7 @@ PAGE = bytes(4096)
 
 def fsync_s(directory: Path, times: int) -> list[float]:
     """Seconds of each of so many writes of a page to the end of a file, synced, in the order of length."""
-    descriptor = os.open(directory / "fsync", os.O_WRONLY | os.O_CREAT, 0o600)
+    descriptor = os.open(directory / "fsync", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     taken = []
     try:
         for _ in range(times):
