@@ -86,7 +86,7 @@ def lost(seconds: float) -> int:
             process.wait()
         (directory / "server").mkdir()
         with victoria_metrics(directory / "server", remote) as url, vmagent(directory, port, remote):
-            return acknowledged * VALUES - _arrived(url, acknowledged, start_ns)
+            return acknowledged * VALUES - _arrived(url, port, acknowledged, start_ns)
 
 
 def _request(start_ns: int, number: int) -> bytes:
@@ -101,15 +101,21 @@ def _wait_for_answers(link: socket.socket, number: int) -> None:
         answers += receive(link, b"\r\n\r\n")
 
 
-def _arrived(url: str, pieces: int, start_ns: int) -> int:
-    """Points of the first so many pieces in the server, once they grow no more for some seconds."""
+def _arrived(url: str, port: int, pieces: int, start_ns: int) -> int:
+    """Points of the first so many pieces in the server, once vmagent has no more and they grow no more for a while."""
     found, since = -1, time.monotonic()
     first, last = start_ns // 10**6, (start_ns + (pieces - 1) * STEP_NS) // 10**6
     while time.monotonic() < since + QUIET_S and found < pieces * VALUES:
         get(f"{url}/internal/force_flush")
         lines = get(f"{url}/api/v1/export?match[]=%7B__name__=~%22bed_.*%22%7D&start={first / 1e3 - 60:.3f}")
         now = sum(first <= at <= last for line in lines.splitlines() for at in json.loads(line)["timestamps"])
-        if now != found:
+        if now != found or _pending(port):
             found, since = now, time.monotonic()
         time.sleep(0.2)
     return found
+
+
+def _pending(port: int) -> bool:
+    """Whether a vmagent still has something to send, as it says itself."""
+    lines = get(f"http://127.0.0.1:{port}/metrics").splitlines()
+    return any(float(line.split()[-1]) for line in lines if line.startswith("vmagent_remotewrite_pending_data_bytes"))
