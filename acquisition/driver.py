@@ -54,6 +54,7 @@ class Samples:
     Attributes:
         start: The device's time of the first sample, if it gave one.
         doubtful: The device itself flags the block.
+        after_gap: Samples were lost before the block, nobody says how many.
     """
 
     channel: str
@@ -63,6 +64,7 @@ class Samples:
     offset: float = 0.0
     start: WallTime | None = None
     doubtful: bool = False
+    after_gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)

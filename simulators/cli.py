@@ -66,19 +66,27 @@ def _device_command(name: str, module: ModuleType) -> Callable[..., None]:
 
 async def _run_device(module: ModuleType, link: str, phenotype: str, rpm: float) -> None:
     patient = Patient(phenotype, rpm)
-    async with attached(link, module.create(patient.numerics)) as url:
+    device = module.create(patient.numerics)
+    async with attached(link, device) as url:
         typer.echo(url)
-        await keep_alive(patient)
+        await keep_alive(patient, getattr(device, "extend", None))
 
 
-async def keep_alive(patient: Patient) -> None:
-    """Lets the patient live in real time."""
+async def keep_alive(patient: Patient, hear: Callable[[list[float]], None] | None = None) -> None:
+    """Lets the patient live in real time.
+
+    Args:
+        patient: Who lives.
+        hear: Gets the arterial pressure, mmHg at 125 Hz, where the device shows it as a wave.
+    """
     loop = asyncio.get_running_loop()
     start = loop.time()
     lived = 0.0
     while True:
         patient.advance(STEP_S)
-        patient.take_abp()
+        pressures = patient.take_abp()
+        if hear is not None:
+            hear(pressures)
         lived += STEP_S
         await asyncio.sleep(max(0.0, start + lived - loop.time()))
 
