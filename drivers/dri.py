@@ -118,6 +118,7 @@ class DriDriver(Driver):
         self._deframer.reset()
         self._owners.clear()
         self._unbroken.clear()
+        self._told.clear()
         for main in self._requests:
             self._ask(main, now)
         self._wait()
@@ -245,15 +246,16 @@ class DriDriver(Driver):
         """
         channel = self._names.get(name, f"dri_{name}")
         owner, seen = self._owners.get(channel, (own, now))
+        why = "has no channel"
         if owner != own and now - seen <= self._patience[Main.PHDB]:
-            channel = f"dri_{own}"
+            channel, why = f"dri_{own}", f"is what {owner} measures"
         elif active:
             self._owners[channel] = (own, now)
         if channel in self.catalogue:
             return channel, *conversion(unit, self.catalogue[channel].unit)
         if active and channel not in self._told:
             self._told.add(channel)
-            self.told(EventKind.UNMAPPED, f"{name} has no channel; kept as {channel}", code=name, unit=unit)
+            self.told(EventKind.UNMAPPED, f"{name} {why}; kept as {channel}", code=name, unit=unit)
         return channel, 1.0, 0.0
 
 

@@ -68,6 +68,7 @@ class DriMonitor:
         self._position = 0
         self._record = 0
         self._pressure: list[float] = []
+        self._quarters = 0
 
     def extend(self, pressures: Iterable[float]) -> None:
         """More of the arterial pressure, mmHg at 125 Hz."""
@@ -160,7 +161,7 @@ class DriMonitor:
         _group(basic, 86, 0, [_times(values.get("temp_core"), 100)])
         _group(basic, 118, 0, [_times(values.get("spo2"), 100), values.get("hr"), None, None])
         flow = values.get("co_td")
-        _group(ext3, 142, 0, [None, _times(flow, 1000)] + [None] * 22)
+        _group(ext3, 142, 0, [None] * 4 + [_times(flow, 1000)] + [None] * 19)
         now = (self._clock.now().utc_ns // NS).to_bytes(4, "little")
         parts = [(1, now + content + bytes((0, 0, 0, kind))) for kind, content in ((0, bytes(basic)), (3, bytes(ext3)))]
         return self._framed(0, parts)
@@ -176,7 +177,7 @@ class DriMonitor:
                 parts.append((wave, head + b"".join(_word(count) for count in counts)))
                 self.waves_sent += not self.stalled
         self._position += 1
-        del self._pressure[: max(0, len(self._pressure) - 2 * SOURCE_HZ)]
+        del self._pressure[: max(0, len(self._pressure) - 5 * SOURCE_HZ)]
         return self._framed(1, parts)
 
     def _samples(self, wave: int) -> list[int]:
@@ -184,8 +185,7 @@ class DriMonitor:
         count = rate * PACKET_NS // NS
         values = self._readings()
         if wave == 4 and self._pressure:
-            latest = self._pressure[-(SOURCE_HZ * PACKET_NS // NS) :]
-            return [round(100 * latest[index * len(latest) // count]) for index in range(count)]
+            return [round(100 * self._next_pressure()) for _ in range(count)]
         if wave in (1, 2, 3):
             beat_s = 60.0 / values.get("hr", 60.0)
             begin_s = self._position * PACKET_NS / NS
@@ -194,6 +194,14 @@ class DriMonitor:
         channels = next((shown for _, each, shown in PRESSURES.values() if each == wave), ("", "", "", ""))
         level = values.get(channels[2])
         return [INVALID if level is None else round(100 * level)] * count
+
+    def _next_pressure(self) -> float:
+        """The arterial pressure 10 ms later: five quarters of a sample of its source; held where the source is late."""
+        skipped, quarters = divmod(self._quarters, 4)
+        del self._pressure[: min(skipped, len(self._pressure) - 1)]
+        self._quarters = quarters + 5
+        first, second, *_ = *self._pressure[:2], self._pressure[-1]
+        return first + (second - first) * quarters / 4
 
     def _framed(self, main: int, parts: list[tuple[int, bytes]]) -> bytes:
         self._record += 1
