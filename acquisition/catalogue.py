@@ -108,7 +108,7 @@ class Catalogue:
         return channel.unit if channel else ""
 
     def admits(self, channel_id: str) -> bool:
-        """Whether a driver may emit this id: one of ours, or a protocol's own name after its prefix, as `mdc_<number>`."""
+        """Whether a driver may emit this id: one of ours, or a protocol's own after its prefix, as `mdc_<number>`."""
         return channel_id in self._channels or _EXTENSION_ID.fullmatch(channel_id) is not None
 
     @classmethod

@@ -133,7 +133,12 @@ class Daemon:
         recorder = None
         if device.record is not None:
             recorder = TraceRecorder(
-                device.record, link=device.link, driver=device.driver, clock=clock, shared=floor is not None
+                device.record,
+                link=device.link,
+                driver=device.driver,
+                clock=clock,
+                shared=floor is not None,
+                cut=driver.trace_cut(),
             )
             self._closing.callback(recorder.close)
         session = Session(

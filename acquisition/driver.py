@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,14 @@ class Notice:
 
 
 Emission = Reading | Samples | Notice
+
+
+class TraceCut(Protocol):
+    """Follows what a device says and passes on what of it may be written to a trace (promise 9)."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What of the stream up to here may be written; where it is split makes no difference to what comes out."""
+        ...
 
 
 class DriverOptions(BaseModel):
@@ -186,6 +194,10 @@ class Driver(ABC):
     def deadline(self) -> int | None:
         """When `tick` is wanted, if at all."""
         return self._deadline
+
+    def trace_cut(self) -> TraceCut | None:
+        """What cuts identity out of a raw recording, where the protocol can carry it in a form of its own."""
+        return None
 
     @property
     def awaiting(self) -> bool:

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from acquisition.clock import Clock, Instant, rfc3339
+from acquisition.driver import TraceCut
 from acquisition.errors import TraceError
 from acquisition.trace import Direction, TraceHeader, TraceWriter
 from acquisition.wire.identity import Redactor
@@ -22,6 +23,7 @@ class TraceRecorder:
         driver: Name of the driver, for the header.
         clock: The session's clock; the trace begins now.
         shared: Whether other devices are on the line.
+        cut: The driver's own, for a protocol in which identity has a form of its own.
 
     Attributes:
         error: Why recording ended early, if it did.
@@ -30,10 +32,19 @@ class TraceRecorder:
         TraceError: the file cannot be created.
     """
 
-    def __init__(self, path: Path, *, link: str, driver: str, clock: Clock, shared: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        link: str,
+        driver: str,
+        clock: Clock,
+        shared: bool = False,
+        cut: TraceCut | None = None,
+    ) -> None:
         start = clock.now()
         self._start = start.mono_ns
-        self._cut_received = Redactor()
+        self._cut_received: TraceCut = cut or Redactor()
         self._cut_sent = Redactor()  # an acknowledgement repeats names that its request gave
         self._pieces = 0
         self._last = 0

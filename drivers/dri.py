@@ -21,6 +21,7 @@ from acquisition.wire.dri import (
     LEVELS,
     MAX_RAW,
     MOST_WAVES,
+    Cut,
     Deframer,
     Deny,
     Flaw,
@@ -112,6 +113,10 @@ class DriDriver(Driver):
     def may_send(self, frame: bytes) -> bool:
         """Only the two requests of this configuration and their ends."""
         return frame in self._allowed
+
+    def trace_cut(self) -> Cut:
+        """What keeps records that nobody asked for out of a trace."""
+        return Cut()
 
     def on_start(self, now: int) -> None:
         """Asks for everything."""

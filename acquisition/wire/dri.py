@@ -22,6 +22,8 @@ MAX_RAW = 2 * (MAX_RECORD + 1)
 LEVELS = range(2, 12)
 """Levels that the documents describe."""
 END_OF_LIST = 0xFF
+STAND_IN = b"\x7e\x00\x7e"
+"""Too short for a frame; stands in a trace where bytes were that may not be kept."""
 MOST_WAVES = 7
 """Types of one request, so that its end mark has room."""
 
@@ -141,6 +143,32 @@ def parse(content: bytes) -> Record:
     ends = [offset for offset, _ in found[1:]] + [len(body)]
     parts = (Part(kind, body[offset:end]) for (offset, kind), end in zip(found, ends, strict=False))
     return Record(level, plug, time, main, tuple(parts))
+
+
+class Cut:
+    """Passes on what of a stream may be written to a trace: whole frames of the types that are read.
+
+    Of other records the header stays; for what is no sound frame, which could be part of one, a stand-in is written.
+    """
+
+    def __init__(self) -> None:
+        self._deframer = Deframer()
+        self._pending = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        """The frames that are complete with these bytes."""
+        self._pending += data
+        return b"".join(_kept(piece) for piece in self._deframer.take(self._pending))
+
+
+def _kept(piece: bytes | Flaw) -> bytes:
+    if isinstance(piece, Flaw):
+        return STAND_IN
+    *head, main = _HEADER.unpack_from(piece)
+    if main in (Main.PHDB, Main.WAVE):
+        return frame(piece)
+    nothing = _DESCRIPTOR.pack(0, END_OF_LIST).ljust(HEADER_SIZE - _HEADER.size, b"\0")
+    return frame(_HEADER.pack(HEADER_SIZE, *head[1:], main) + nothing)
 
 
 def displayed_request(every_s: int, classes: int) -> bytes:

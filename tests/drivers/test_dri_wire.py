@@ -116,6 +116,20 @@ def test_control_codes_among_samples_are_no_numbers() -> None:
     assert found.counts.dtype == np.int32
 
 
+def test_what_may_be_written_of_a_stream_decodes_as_the_stream_does_and_tells_of_no_patient() -> None:
+    strange = vectors.framed(vectors.record(5, (1, b"ZZSECRETNAME")))
+    wire = b"ZZSECRETNAME" + vectors.WAVE + strange + strange[:60] + vectors.MONITOR + strange[:-3] + b"\0\x7e"
+    cut = dri.Cut()
+    kept = b"".join(cut.feed(wire[at : at + 1]) for at in range(len(wire)))
+    assert kept == dri.Cut().feed(wire)
+    assert b"ZZSECRETNAME" in wire
+    assert b"SECRET" not in kept
+    read = [piece for piece in pieces_of(wire) if isinstance(piece, bytes)]
+    written = [piece for piece in pieces_of(kept) if isinstance(piece, bytes)]
+    assert [dri.parse(piece) for piece in written] == [dri.parse(piece) for piece in read]
+    assert sum(isinstance(piece, dri.Flaw) for piece in pieces_of(kept)) == 2
+
+
 @settings(max_examples=300)
 @given(st.lists(st.one_of(st.binary(max_size=60), st.just(vectors.WAVE), st.just(vectors.MONITOR)), max_size=6))
 def test_where_the_stream_is_split_does_not_matter(pieces: list[bytes]) -> None:
