@@ -18,9 +18,11 @@ pytestmark = pytest.mark.system
 
 DRIVERS = {
     "alicat_mfc": ("modbus", "alicat_mfc"),
+    "dri": ("dri", None),
     "emtec_bioprott": ("delimited", "emtec_bioprott"),
     "hl7_monitor": ("hl7", None),
     "leviflow": ("modbus", "leviflow"),
+    "medibus": ("medibus", None),
     "puralev": ("modbus", "puralev"),
     "sim_pump_console": ("modbus", "sim_pump_console"),
 }
@@ -70,6 +72,9 @@ async def test_check_listens_to_every_simulated_device_and_says_what_it_heard(tm
     assert heard["absent"].startswith("FAILED")
     assert "ecmo_flow" in heard["emtec_bioprott"]
     assert "abp_mean" in heard["hl7_monitor"]
+    assert "wf_abp" in heard["dri"]
+    assert "vent_fio2" in heard["medibus"]
+    assert {f"{name}: {name} is unverified on hardware" in told for name in ("dri", "medibus")} == {True}
 
 
 async def test_a_recorded_link_replays_to_what_the_device_said(tmp_path: Path) -> None:
