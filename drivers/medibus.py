@@ -8,16 +8,17 @@ silence of 3 s, and it calls again. A line delivers in order: what comes before 
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
-from acquisition.catalogue import Catalogue
+from acquisition.catalogue import Catalogue, ChannelKind
 from acquisition.driver import Driver, DriverOptions, Profile, Samples, WallTime
-from acquisition.errors import ConfigError, WireError
+from acquisition.errors import ConfigError, UnitError, WireError
 from acquisition.model import EventKind, State
 from acquisition.units import conversion
 from acquisition.wire import medibus
@@ -41,6 +42,7 @@ KNOWN: Mapping[str, tuple[str, str]] = {
     "wf_00": ("", "mbar"), "wf_01": ("", "L/min"), "wf_03": ("", "mL"),
 }  # fmt: skip
 CURVES = {"paw": "00", "flow": "01", "pleth": "02", "volume": "03", "o2": "05", "co2": "06", "exp_volume": "24"}
+_NAME = re.compile(r"(?:cp2_|set_|wf_)?[0-9a-f]{2}")
 _SERVED = frozenset({Command.INITIALISE, Command.IDENTIFY, Command.NOP, Command.TIME_CHANGED, Command.CURVES_CHANGED})
 _ASKED = frozenset(
     {Command.INITIALISE, Command.IDENTIFY, Command.NOP, Command.DATE, Command.MEASURED, Command.MEASURED_2}
@@ -90,11 +92,9 @@ class MedibusDriver(Driver):
         problems = [
             f"curves: {name!r} is none of {', '.join(CURVES)}" for name in settings.curves if name not in CURVES
         ]
-        problems += [
-            f"channels: {name!r} is not in the catalogue"
-            for name in settings.channels.values()
-            if name not in catalogue
-        ]
+        problems += [text for name in settings.channels for text in _problem(name, settings.channels[name], catalogue)]
+        twice = [target for target, count in Counter(settings.channels.values()).items() if count > 1]
+        problems += [f"channels: {target!r} is given to two codes" for target in twice]
         if problems:
             raise ConfigError(problems)
         self.link_defaults = "baud=19200&bytesize=8&parity=even&stopbits=1"
@@ -326,6 +326,8 @@ class MedibusDriver(Driver):
 
     def _place(self, name: str) -> Place:
         known, unit = KNOWN.get(name, ("", ""))
+        if known in self._settings.channels.values():
+            known = ""  # the site has given it to another code: two codes never become one series
         channel = self._settings.channels.get(name) or known or f"medibus_{name}"
         if channel in self.catalogue:
             return Place(channel, *(conversion(unit, self.catalogue[channel].unit) if unit else (1.0, 0.0)))
@@ -366,3 +368,19 @@ class MedibusDriver(Driver):
                     after_gap=after_gap,
                 )
             )
+
+
+def _problem(name: str, target: str, catalogue: Catalogue) -> Iterator[str]:
+    """What is wrong with an entry of `channels`."""
+    channel = catalogue.get(target)
+    if not _NAME.fullmatch(name):
+        yield f"channels: {name!r} is no code as we name it, such as d6, set_01 or wf_00"
+    elif channel is None:
+        yield f"channels: {target!r} is not in the catalogue"
+    elif (channel.kind is ChannelKind.WAVEFORM) is not name.startswith("wf_"):
+        yield f"channels: {name!r} cannot be {target!r}: one of them is a wave"
+    else:
+        try:
+            conversion(KNOWN.get(name, ("", ""))[1] or channel.unit, channel.unit)
+        except UnitError as error:
+            yield f"channels: {name!r} cannot be {target!r}: {error}"

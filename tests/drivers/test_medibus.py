@@ -114,8 +114,16 @@ def test_a_value_that_is_no_number_is_a_state() -> None:
 
 def test_a_site_names_a_code() -> None:
     line = Line(channels={"set_01": "vent_fio2"}).run(1)
+    assert line.readings()[0].values == {"medibus_f0": 60.0, "medibus_78": 10.0, "medibus_7d": 24.0}
     assert line.readings()[1].values == {"vent_fio2": 40.0}
-    for wrong in ({"channels": {"d6": "nothing"}}, {"curves": ["noise"]}):
+    for wrong in (
+        {"channels": {"d6": "nothing"}},
+        {"channels": {"D6": "rr"}},
+        {"channels": {"78": "rr"}},
+        {"channels": {"e1": "hr", "08": "hr"}},
+        {"channels": {"wf_00": "cvp"}},
+        {"curves": ["noise"]},
+    ):
         with pytest.raises(ConfigError):
             MedibusDriver.build(wrong, Catalogue.shipped())
 

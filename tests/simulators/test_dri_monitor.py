@@ -14,9 +14,10 @@ from acquisition.catalogue import Catalogue
 from acquisition.clock import NS, ManualClock, ScaledClock
 from acquisition.driver import Emission, Reading, Samples
 from acquisition.model import Event, EventKind, GapCause, Numerics, Observation, State, Waveform
-from acquisition.replay import Handing
+from acquisition.replay import Handing, record_link, replay
 from acquisition.session import Session
 from acquisition.stamping import Stamper
+from acquisition.trace import read_trace
 from acquisition.transports.url import open_link
 from drivers.dri import DriDriver
 from simulators.dri import FICTITIOUS, DriMonitor
@@ -203,3 +204,18 @@ async def test_a_whole_session_reads_the_monitor_and_survives_its_stall(tmp_path
     assert {gap.detail["cause"] for gap in gaps} <= {GapCause.NO_BYTES.value, GapCause.BLOCKS_MISSING.value}
     assert monitor.requests[:2] == [(0, True), (1, True)]
     assert (1, True) in monitor.requests[2:]
+
+
+@pytest.mark.system
+async def test_a_patient_that_nobody_asked_for_is_in_no_recording(tmp_path: Path) -> None:
+    monitor, trace = DriMonitor(lambda: SHOWN), tmp_path / "monitor.trace"
+    monitor.tell_patient = True
+    async with attached(f"pty://{tmp_path}/monitor", monitor) as link:
+        assert await record_link(link, trace, "dri", None, {}, 2.0) > 4
+    received = b"".join(piece.data for piece in read_trace(trace)[1] if piece.direction == "<")
+    assert received.count(b"\x7e") > 8
+    assert b"FICTITIOUS" not in received
+    kept: list[Observation] = []
+    assert await replay(trace, DriDriver.build({}, Catalogue.shipped()), kept.append) is None
+    assert any(isinstance(each, Numerics) for each in kept)
+    assert any(isinstance(each, Waveform) for each in kept)
