@@ -49,7 +49,8 @@ def read_batch(directory: Path, after_seq: int, max_points: int, upto_seq: int) 
                 for block, content in blocks(connection, path.name, Selection(after=last_seq, upto=upto_seq), damaged):
                     if content and observations and points + block.points > max_points:
                         return Batch(tuple(observations), last_seq, points, tuple(damaged))
-                    observations += content
-                    points += block.points if content else 0
-                    last_seq = block.seq
+                    if content:  # a damaged block may show any number
+                        observations += content
+                        points += block.points
+                        last_seq = block.seq
     return Batch(tuple(observations), max(last_seq, upto_seq), points, tuple(damaged))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from acquisition.journal.schema import connect, is_damage, set_aside
+from acquisition.journal.schema import connect, damage, is_damage, set_aside
 from acquisition.lanes import Progress, Span
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,15 @@ CREATE TABLE IF NOT EXISTS mark (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTE
 PRAGMA user_version = 1;
 COMMIT;
 """
+
+_CHECKS = (
+    "SELECT 1 FROM cursor WHERE typeof(sink) <> 'text' OR typeof(seq) <> 'integer'",
+    "SELECT 1 FROM ahead WHERE typeof(sink) <> 'text' OR typeof(after) <> 'integer' OR typeof(upto) <> 'integer'",
+    "SELECT 1 FROM quarantine WHERE typeof(sink) <> 'text' OR typeof(reason) <> 'text' OR NOT json_valid(line)",
+    "SELECT 1 FROM run WHERE typeof(end_ns) NOT IN ('integer', 'null') OR NOT json_valid(record)",
+    "SELECT 1 FROM mark WHERE typeof(seq) <> 'integer'",
+)
+"""What finds a row that a flipped byte has made into something else; SQLite does not mind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +96,9 @@ class Cursors:
         try:
             connection.executescript(_TABLES)
             connection.execute("PRAGMA synchronous=NORMAL")
-            for table in ("cursor", "ahead", "quarantine", "run", "mark"):
-                connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - five names from above
+            for check in _CHECKS:
+                if connection.execute(check).fetchone():
+                    raise damage("a row cannot be what was written")
         except BaseException:
             connection.close()
             raise

@@ -109,7 +109,8 @@ def blocks(
     while True:
         try:
             for block in rows(connection, _SELECT, selection.parameters(after)):
-                after = block.seq
+                if block.intact:  # or its number may be any
+                    after = block.seq
                 yield block, _observations(block, name, damaged)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):

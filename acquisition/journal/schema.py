@@ -119,9 +119,31 @@ def day_files(directory: Path) -> list[Path]:
     return sorted([*sound, *aside], key=order)
 
 
+def log_of(path: Path) -> Path:
+    """Where SQLite keeps the newest pages of a file."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def new_file() -> bytes:
+    """A day file in which nothing is yet, but for its mode."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        connection.executescript(_TABLES)
+        return connection.serialize()
+    finally:
+        connection.close()
+
+
 def is_set_aside(path: Path) -> bool:
     """Whether a file was damaged and set aside; not so its log, which goes with it."""
     return path.name.rpartition(DAMAGED)[2].isdigit()
+
+
+def damage(text: str) -> sqlite3.DatabaseError:
+    """An error like SQLite's own, for what it does not look at."""
+    error = sqlite3.DatabaseError(text)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -246,9 +268,8 @@ def set_aside(path: Path) -> Path:
     while (aside := path.with_name(f"{path.name}{DAMAGED}{number}")).exists():
         number += 1
     path.rename(aside)
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists():
-        log.rename(aside.with_name(f"{aside.name}-wal"))
+    if log_of(path).exists():
+        log_of(path).rename(log_of(aside))
     path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
     return aside
 

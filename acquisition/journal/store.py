@@ -12,6 +12,8 @@ from acquisition.journal import summary as summaries
 from acquisition.journal.codec import Packed
 from acquisition.journal.cursors import Cursors
 from acquisition.journal.dropping import Dropped, trim
+from acquisition.journal.mending import is_header_damaged, is_log_damaged, reseal_log, restore_first_page
+from acquisition.journal.salvage import Selection, blocks
 from acquisition.journal.schema import (
     DAMAGED,
     Block,
@@ -21,8 +23,9 @@ from acquisition.journal.schema import (
     day_of,
     insert,
     is_damage,
+    log_of,
+    new_file,
     reading,
-    rows,
     set_aside,
 )
 
@@ -63,6 +66,9 @@ class Store:
         self._summary = summaries.Summary()
         self._groups = 0
         for path in day_files(directory):
+            if DAMAGED not in path.name:
+                self._mend(path)
+        for path in day_files(directory):
             self._survey(path)
         self._reserved = max(cursors.mark, self.last_seq)
         self._next = self._reserved + 1
@@ -70,6 +76,13 @@ class Store:
         self._day = days[-1] if days else ""
         if self._day and day_file(directory, self._day).exists():
             self._open()
+
+    def _mend(self, path: Path) -> None:
+        """Sets aside what SQLite would refuse as a whole, or drop without a word."""
+        if is_log_damaged(log_of(path)):
+            reseal_log(log_of(self._set_aside(path, "its log is damaged")))
+        elif is_header_damaged(path, new_file()):
+            self._set_aside(path, "its header is damaged")
 
     def _survey(self, path: Path) -> None:
         try:
@@ -87,20 +100,20 @@ class Store:
         with contextlib.suppress(sqlite3.DatabaseError), reading(path) as connection:
             if connection is None:
                 return
-            for block in rows(connection, "SELECT * FROM block ORDER BY seq DESC"):
-                self.last_seq = max(self.last_seq, block.seq)
+            for block, _ in blocks(connection, path.name, Selection(), []):
                 if block.intact:
+                    self.last_seq = max(self.last_seq, block.seq)
                     self.newest_ns = max(self.newest_ns, block.last_ns)
                     self.total = max(self.total, block.total)
-                    break
 
     def _learn(self, summary: summaries.Summary) -> None:
         self.last_seq = max(self.last_seq, summary.last_seq)
         self.newest_ns = max(self.newest_ns, summary.window[1])
         self.total = max(self.total, summary.total)
 
-    def _set_aside(self, path: Path, error: sqlite3.Error) -> Path:
+    def _set_aside(self, path: Path, error: sqlite3.Error | str) -> Path:
         aside = set_aside(path)
+        restore_first_page(aside, new_file())
         report = f"{path.name}: {error}; set aside as {aside.name}"
         logger.error("journal damaged: %s", report)
         self.damaged.append(report)

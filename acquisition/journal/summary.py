@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from acquisition.journal.codec import tally, unpack
 from acquisition.journal.salvage import Selection, blocks
-from acquisition.journal.schema import Block, rows
+from acquisition.journal.schema import Block, damage, rows
 
 FLUSH_GROUPS = 256
 """A crash leaves at most this many groups, some 51 s of them, to be summed at the next start."""
@@ -84,6 +84,12 @@ class Summary:
             else:
                 self.series[key] = Series(number, block.first_ns, block.last_ns)
 
+    def pass_over(self, block: Block) -> None:
+        """Takes note of a damaged block that follows all others: its number is in use."""
+        if self.recent is None:
+            self.recent = Slice(block.seq, block.seq)
+        self.recent.upto = block.seq
+
     @property
     def all_slices(self) -> list[Slice]:
         """Written and recent ones."""
@@ -136,15 +142,22 @@ def load(connection: sqlite3.Connection) -> Summary:
     try:
         summary = Summary()
         for since, upto, device, *numbers in connection.execute("SELECT * FROM span ORDER BY upto, device"):
+            _sound(since, upto, *numbers)
             if not summary.slices or summary.slices[-1].upto != upto:
                 summary.slices.append(Slice(since, upto))
             summary.slices[-1].devices[device] = Series(*numbers)
         for device, kind, channel, *numbers in connection.execute("SELECT * FROM series"):
+            _sound(*numbers)
             summary.series[device, kind, channel] = Series(*numbers)
         last = connection.execute("SELECT total FROM block ORDER BY seq DESC LIMIT 1").fetchone()
-        summary.total = last[0] if last else 0
+        if last:
+            _sound(*last)
+            summary.total = last[0]
         for block in rows(connection, "SELECT * FROM block WHERE seq > ? ORDER BY seq", (summary.last_seq,)):
-            summary.add(block, _tally(block))
+            if block.intact:
+                summary.add(block, _tally(block))
+            else:
+                summary.pass_over(block)
     finally:
         connection.execute("ROLLBACK")
     return summary
@@ -171,9 +184,13 @@ def rebuild(connection: sqlite3.Connection, name: str, damaged: list[str]) -> Su
     return summary
 
 
+def _sound(*numbers: object) -> None:
+    # A flipped byte can turn any column into any type; SQLite does not mind.
+    if not all(isinstance(number, int) for number in numbers):
+        raise damage("a sum is no number")
+
+
 def _tally(block: Block) -> Mapping[str, int]:
-    if not block.intact:
-        return {}
     if block.channel:
         return {block.channel: block.points}
     return tally(unpack(block.codec, block.payload, device=block.device, channel=block.channel))

@@ -191,6 +191,7 @@ async def test_a_block_that_can_not_be_read_is_passed_and_never_waited_for(tmp_p
 async def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     await filled(tmp_path, 3)
     alter(day_file(tmp_path, DAY), "PRAGMA user_version = 99")
+    alter(day_file(tmp_path, DAY), "CREATE TABLE later (x)")
     with pytest.raises(JournalError, match="newer version"):
         await Journal(tmp_path).__aenter__()
     assert [path.name for path in day_files(tmp_path)] == [f"{DAY}.journal"]
