@@ -34,7 +34,8 @@ present day's file their pages are used again.
 **Recover.** The journal opens always: a damaged file is set aside beside its old name and reported, and its readable
 blocks are still served. So that they can be read, its first page, which holds no block, is replaced by that of a new
 file, and a log that is damaged before its last transaction, of which SQLite would drop the rest without a word, is
-sealed anew. In the last transaction a damaged log cannot be told from a power cut: that one group goes unreported.
+sealed anew in a copy. A start that is cut short is done again by the next. What a power cut leaves is never called
+damage: in the last transaction a damaged log cannot be told from it, and that one group goes unreported.
 Numbers go on after the largest ever reserved, even when every day file is lost. A start knows how the run before it
 ended.
 """

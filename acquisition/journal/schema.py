@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from acquisition.clock import rfc3339
 from acquisition.errors import JournalError
+from acquisition.journal.mending import log_of
 
 VERSION = 1
 """Of the tables below, in `PRAGMA user_version`; payloads have their own number, `codec`."""
@@ -117,11 +118,6 @@ def day_files(directory: Path) -> list[Path]:
     sound = directory.glob(f"????-??-??{SUFFIX}")
     aside = filter(is_set_aside, directory.glob(f"????-??-??{SUFFIX}{DAMAGED}*"))
     return sorted([*sound, *aside], key=order)
-
-
-def log_of(path: Path) -> Path:
-    """Where SQLite keeps the newest pages of a file."""
-    return path.with_name(f"{path.name}-wal")
 
 
 def new_file() -> bytes:
@@ -267,11 +263,25 @@ def set_aside(path: Path) -> Path:
     number = 1
     while (aside := path.with_name(f"{path.name}{DAMAGED}{number}")).exists():
         number += 1
-    path.rename(aside)
+    # The log first: without it beside, SQLite would take the log of a file that is gone for that of the next.
     if log_of(path).exists():
         log_of(path).rename(log_of(aside))
+    path.rename(aside)
     path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
     return aside
+
+
+def finish_setting_aside(directory: Path) -> None:
+    """Renames each file of which the log alone was renamed when the power went.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    for log in directory.glob(f"*{DAMAGED}*-wal"):
+        aside = log.with_name(log.name.removesuffix("-wal"))
+        path = aside.with_name(aside.name.rpartition(DAMAGED)[0])
+        if path.exists() and not aside.exists():
+            path.rename(aside)
 
 
 def insert(connection: sqlite3.Connection, blocks: list[Block]) -> None:

@@ -12,18 +12,18 @@ from acquisition.journal import summary as summaries
 from acquisition.journal.codec import Packed
 from acquisition.journal.cursors import Cursors
 from acquisition.journal.dropping import Dropped, trim
-from acquisition.journal.mending import is_header_damaged, is_log_damaged, reseal_log, restore_first_page
+from acquisition.journal.mending import fault, mend
 from acquisition.journal.salvage import Selection, blocks
 from acquisition.journal.schema import (
-    DAMAGED,
     Block,
     connect_day,
     day_file,
     day_files,
     day_of,
+    finish_setting_aside,
     insert,
     is_damage,
-    log_of,
+    is_set_aside,
     new_file,
     reading,
     set_aside,
@@ -65,9 +65,13 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._summary = summaries.Summary()
         self._groups = 0
+        self._sound = new_file()
+        finish_setting_aside(directory)
         for path in day_files(directory):
-            if DAMAGED not in path.name:
-                self._mend(path)
+            if is_set_aside(path):
+                self._mend(path)  # the power may have gone before it was done
+            elif report := fault(path, self._sound):
+                self._set_aside(path, report)
         for path in day_files(directory):
             self._survey(path)
         self._reserved = max(cursors.mark, self.last_seq)
@@ -77,12 +81,14 @@ class Store:
         if self._day and day_file(directory, self._day).exists():
             self._open()
 
-    def _mend(self, path: Path) -> None:
-        """Sets aside what SQLite would refuse as a whole, or drop without a word."""
-        if is_log_damaged(log_of(path)):
-            reseal_log(log_of(self._set_aside(path, "its log is damaged")))
-        elif is_header_damaged(path, new_file()):
-            self._set_aside(path, "its header is damaged")
+    def _mend(self, aside: Path) -> None:
+        try:
+            mend(aside, self._sound)
+        except (
+            OSError
+        ) as error:  # on a full disk; what is readable as it is will be read, and the next start tries again
+            logger.error("%s cannot be mended: %s", aside.name, error)
+            self.damaged.append(f"{aside.name} cannot be mended: {error}")
 
     def _survey(self, path: Path) -> None:
         try:
@@ -92,7 +98,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            if DAMAGED not in path.name:
+            if not is_set_aside(path):
                 path = self._set_aside(path, error)
             self._learn_last(path)
 
@@ -113,10 +119,10 @@ class Store:
 
     def _set_aside(self, path: Path, error: sqlite3.Error | str) -> Path:
         aside = set_aside(path)
-        restore_first_page(aside, new_file())
         report = f"{path.name}: {error}; set aside as {aside.name}"
         logger.error("journal damaged: %s", report)
         self.damaged.append(report)
+        self._mend(aside)
         return aside
 
     def _open(self) -> None:

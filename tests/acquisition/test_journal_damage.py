@@ -13,8 +13,8 @@ from random import Random
 import pytest
 
 from acquisition.journal import Journal, summary
-from acquisition.journal.mending import is_log_damaged
 from acquisition.journal.reader import JournalReader
+from acquisition.journal.wal import Log
 from acquisition.model import Observation
 from tests.acquisition.journal_observations import QUICK, T0, everything, numerics, waveform
 
@@ -91,6 +91,12 @@ def flip(file: Path, at: int, bit: int = 0) -> None:
     file.write_bytes(content)
 
 
+def damaged_log(path: Path) -> bool:
+    log = Log.read(path)
+    assert log is not None
+    return log.is_damaged
+
+
 def pages(path: Path, wanted: Callable[[int], bool]) -> list[int]:
     """The pages of a file whose first byte, the kind of b-tree page, is wanted; the first page is not."""
     content = path.read_bytes()
@@ -164,7 +170,7 @@ async def test_a_flipped_bit_in_the_log_costs_no_group_behind_it(filled: Filled,
     begin = chance.choice([each for each in newest_series(log) if each <= commits(log)[-4]])
     place = chance.randrange(24) if seed % 2 else chance.randrange(24, FRAME)
     flip(log, begin + place, chance.randrange(8))
-    assert is_log_damaged(log)
+    assert damaged_log(log)
     reports = await check(filled.crashed, filled)
     assert any("its log is damaged" in report for report in reports)
 
@@ -177,14 +183,14 @@ async def test_a_flipped_bit_in_the_header_of_the_log_costs_nothing(filled: Fill
 
 async def test_a_log_as_a_crash_leaves_it_is_not_called_damaged(filled: Filled) -> None:
     assert len(commits(filled.crashed / LOG)) > 10
-    assert not is_log_damaged(filled.crashed / LOG)
+    assert not damaged_log(filled.crashed / LOG)
     assert await check(filled.crashed, filled, most_lost=0) == []
 
 
 async def test_a_last_transaction_that_was_torn_is_not_called_damage(filled: Filled) -> None:
     log = filled.crashed / LOG
     flip(log, commits(log)[-2] + FRAME + 100)  # in the first frame of the last transaction
-    assert not is_log_damaged(log)
+    assert not damaged_log(log)
 
 
 @pytest.mark.parametrize("part", [0.05, 0.3, 0.6, 0.95])
