@@ -66,6 +66,7 @@ class JournalConfig(Table):
         quota_gb: Of all day files together, in 10^9 bytes; none: the disk is the bound.
         min_free_gb: What the journal leaves free on its disk.
         keep_days: Age at which a day goes that every sink has, or any day where there is no sink; none: never.
+            As many of the newest days stay in any case.
     """
 
     directory: Path

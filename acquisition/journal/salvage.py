@@ -142,7 +142,7 @@ def _hole(connection: sqlite3.Connection, after: int, upto: int) -> tuple[int, i
         for seq, _ in connection.execute(
             "SELECT seq, payload FROM block WHERE seq > ? AND seq <= ? ORDER BY seq", (after, upto)
         ):
-            good = seq
+            good = seq if good < seq <= upto else good  # a damaged number may lead back, and for ever
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
