@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from acquisition.journal.salvage import opened
+from acquisition.journal.salvage import Selection, blocks, opened
 from acquisition.journal.schema import day_files, suppress_damage
 from acquisition.lanes import Progress, Span
+
+_TOTAL = "SELECT CAST(since AS INTEGER), seq, CAST(total AS INTEGER) FROM block"
+"""A flipped byte can turn any column into any type."""
 
 
 def backlogs(directory: Path, total: int, progresses: Mapping[str, Progress]) -> dict[str, int]:
@@ -74,10 +78,10 @@ def oldest_after(directory: Path, seq: int) -> int | None:
     """
     for path in files_after(directory, seq):
         with opened(path, []) as connection, suppress_damage():
-            query = "SELECT first_ns FROM block WHERE seq > ? ORDER BY seq LIMIT 1"
-            row = connection.execute(query, (seq,)).fetchone() if connection else None
-            if row is not None:
-                return int(row[0])
+            if connection is None:
+                continue
+            for block in blocks(connection, path.name, Selection(after=seq), []):
+                return min(each.time_ns for each in block.observations)
     return None
 
 
@@ -117,12 +121,21 @@ def _totals_at(directory: Path, seqs: Iterable[int]) -> dict[int, int]:
         with opened(path, []) as connection, suppress_damage():
             if connection is None:
                 continue
-            for seq in sorted(left):
-                query = "SELECT total FROM block WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
-                row = connection.execute(query, (seq,)).fetchone()
-                if row is not None:
-                    found[seq] = int(row[0])
-                    left.discard(seq)
-            row = connection.execute("SELECT total - points FROM block ORDER BY seq LIMIT 1").fetchone()
-            before_all = row[0] if row is not None else before_all
+            row = connection.execute(f"{_TOTAL} ORDER BY seq LIMIT 1").fetchone()
+            if row is None:
+                continue
+            since, first, total = row
+            before_all = total - _points(connection, since - 1, first)
+            for seq in sorted(each for each in left if each >= since):
+                row = connection.execute(f"{_TOTAL} WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (seq,)).fetchone()
+                _, base, total = row or (since, since - 1, before_all)
+                found[seq] = total + _points(connection, base, seq)
+                left.discard(seq)
     return found | dict.fromkeys(left, before_all)
+
+
+def _points(connection: sqlite3.Connection, after: int, upto: int) -> int:
+    """Points of the blocks between two numbers, of which the first is that of a row; of a damaged row, none."""
+    if upto <= after:
+        return 0
+    return sum(block.points for block in blocks(connection, "", Selection(after=after, upto=upto), []))

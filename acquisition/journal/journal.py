@@ -10,7 +10,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +20,7 @@ from acquisition.journal.backlog import SinkBytes, backlogs, oldest_after, sink_
 from acquisition.journal.batches import Batch, read_batch
 from acquisition.journal.cursors import Cursors, Quarantined
 from acquisition.journal.dropping import Dropped, discard_unfinished
+from acquisition.journal.merged import originals
 from acquisition.journal.quarantine import line_of
 from acquisition.journal.reader import JournalReader, JournalStat
 from acquisition.journal.retention import Limits
@@ -31,6 +32,8 @@ from acquisition.lanes import LATE_NS, Progress
 from acquisition.model import Observation
 
 LOCK = "lock"
+REMEMBERED = 32
+"""Rows whose blocks are kept at hand, because a merged range is read in many batches: two ranges of a full bed."""
 
 
 class Journal:
@@ -50,6 +53,7 @@ class Journal:
         self._end = Committed(0, 0, 0)
         self._ends = deque([self._end])
         self._news = asyncio.Event()
+        self._decode = lru_cache(REMEMBERED)(originals)
         self._refusal = ""
         self._refused = asyncio.Event()
 
@@ -225,7 +229,7 @@ class Journal:
             JournalError: the disk cannot be read now.
         """
         upto = self._end.last_seq if upto_seq is None else min(upto_seq, self._end.last_seq)
-        return await asyncio.to_thread(read_batch, self._directory, after_seq, max_points, upto)
+        return await asyncio.to_thread(read_batch, self._directory, after_seq, max_points, upto, self._decode)
 
     async def wait_for_new(self, after_seq: int) -> None:
         """Returns when there is a committed block after `after_seq`."""

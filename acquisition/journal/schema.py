@@ -17,6 +17,9 @@ from acquisition.journal.mending import log_of
 VERSION = 1
 """Of the tables below, in `PRAGMA user_version`; payloads have their own number, `codec`."""
 
+WIDEST = 4096
+"""Numbers in a range of blocks that are merged, at most: so far behind a number may the row be that holds its block."""
+
 SUFFIX = ".journal"
 DAMAGED = ".damaged-"
 
@@ -24,12 +27,14 @@ _TABLES = f"""
 BEGIN;
 CREATE TABLE block (
     seq      INTEGER PRIMARY KEY,
+    since    INTEGER NOT NULL,
     device   TEXT    NOT NULL,
     kind     TEXT    NOT NULL,
     channel  TEXT    NOT NULL,
     first_ns INTEGER NOT NULL,
     last_ns  INTEGER NOT NULL,
     points   INTEGER NOT NULL,
+    blocks   INTEGER NOT NULL,
     total    INTEGER NOT NULL,
     codec    INTEGER NOT NULL,
     checksum INTEGER NOT NULL,
@@ -65,15 +70,25 @@ COMMIT;
 
 
 class Block(NamedTuple):
-    """One row, in the order of the table's columns; `total` counts the points of the journal up to and with it."""
+    """One row, in the order of the table's columns: a block as it was appended, or many of one stream that were merged.
+
+    Attributes:
+        seq: Number of the block, or of the last of those that were merged.
+        since: The same; of a merged row the first number of the range that was merged with it (`merging.py`).
+        points: Numerics, samples or events within.
+        blocks: How many blocks are within.
+        total: Points of the journal up to and with the block `seq`.
+    """
 
     seq: int
+    since: int
     device: str
     kind: str
     channel: str
     first_ns: int
     last_ns: int
     points: int
+    blocks: int
     total: int
     codec: int
     checksum: int
@@ -90,12 +105,13 @@ class Block(NamedTuple):
         return isinstance(payload, bytes) and self.checksum == self._crc()
 
     def _crc(self) -> int:
-        identity = repr(self[:9]).encode()
+        identity = repr(self[:-2]).encode()
         return zlib.crc32(self.payload, zlib.crc32(identity))
 
     def __str__(self) -> str:
         """For a report: number, device and what it holds."""
-        return f"block {self.seq} ({self.device} {self.channel or self.kind})"
+        number = f"block {self.seq}" if self.blocks == 1 else f"{self.blocks} blocks of {self.since} to {self.seq}"
+        return f"{number} ({self.device} {self.channel or self.kind})"
 
 
 def day_of(time_ns: int) -> str:
@@ -286,7 +302,7 @@ def finish_setting_aside(directory: Path) -> None:
 
 def insert(connection: sqlite3.Connection, blocks: list[Block]) -> None:
     """Adds blocks; the caller holds the transaction."""
-    connection.executemany("INSERT INTO block VALUES (?,?,?,?,?,?,?,?,?,?,?)", blocks)
+    connection.executemany("INSERT INTO block VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", blocks)
 
 
 def rows(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> Iterator[Block]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from acquisition.journal.codec import Packed
 from acquisition.journal.cursors import Cursors
 from acquisition.journal.dropping import Dropped, trim
 from acquisition.journal.mending import fault, mend
-from acquisition.journal.salvage import Selection, blocks
+from acquisition.journal.merging import is_merged, merge_range, merged_upto
+from acquisition.journal.salvage import Selection, block_rows
 from acquisition.journal.schema import (
     Block,
     connect_day,
@@ -27,12 +30,15 @@ from acquisition.journal.schema import (
     new_file,
     reading,
     set_aside,
+    suppress_damage,
 )
+from acquisition.lanes import LATE_NS
 
 logger = logging.getLogger(__name__)
 
 RESERVED = 65_536
 """Numbers reserved at a time, so that the mark is synced every ten minutes or so and not with every group."""
+_EVERYTHING = 2**63
 
 
 class Store:
@@ -66,6 +72,11 @@ class Store:
         self._summary = summaries.Summary()
         self._groups = 0
         self._sound = new_file()
+        self._flushed: deque[tuple[int, int]] = deque()
+        self._merged = 0
+        self._old = 0
+        self._merged_at = 0
+        self._wait = 0
         finish_setting_aside(directory)
         for path in day_files(directory):
             if is_set_aside(path):
@@ -78,6 +89,9 @@ class Store:
         self._next = self._reserved + 1
         days = [path.name[:10] for path in day_files(directory)]
         self._day = days[-1] if days else ""
+        for path in day_files(directory):
+            if DAMAGED not in path.name and path.name[:10] < self._day:
+                self._merge_past(path)
         if self._day and day_file(directory, self._day).exists():
             self._open()
 
@@ -106,7 +120,7 @@ class Store:
         with contextlib.suppress(sqlite3.DatabaseError), reading(path) as connection:
             if connection is None:
                 return
-            for block, _ in blocks(connection, path.name, Selection(), []):
+            for block, _ in block_rows(connection, path.name, Selection(), []):
                 if block.intact:
                     self.last_seq = max(self.last_seq, block.seq)
                     self.newest_ns = max(self.newest_ns, block.last_ns)
@@ -136,6 +150,12 @@ class Store:
             self._connection, self._summary = self._connect(path)
         self._groups = 0
         self._learn(self._summary)
+        self._flushed.clear()
+        self._merged = self._summary.last_seq
+        with suppress_damage():
+            self._merged = merged_upto(self._connection)
+        self._old = self._summary.slices[-1].upto if self._summary.slices else 0
+        self._merged_at = self.total
         # A commit that was reported as failed may be there after all.
         self._next = max(self._next, self.last_seq + 1)
 
@@ -172,6 +192,7 @@ class Store:
         newest = max((each.last_ns for each in packed), default=0)
         day = max(self._day, day_of(newest)) if packed or not self._day else self._day
         if day != self._day:
+            self.merge_rest()
             self._finish()
             self._day = day
         try:
@@ -191,12 +212,14 @@ class Store:
             total += each.points
             block = Block(
                 seq=seq,
+                since=seq,
                 device=each.device,
                 kind=each.kind,
                 channel=each.channel,
                 first_ns=each.first_ns,
                 last_ns=each.last_ns,
                 points=each.points,
+                blocks=1,
                 total=total,
                 codec=int(each.codec),
                 checksum=0,
@@ -217,9 +240,61 @@ class Store:
             self._summary.flush(connection)
             self._groups = 0
         connection.execute("COMMIT")
+        if not self._groups and self._summary.slices:
+            newest_ns = max([self.newest_ns, *(block.last_ns for block in blocks)])
+            self._flushed.append((self._summary.slices[-1].upto, newest_ns))
         if blocks:
             self.last_seq, self.total = blocks[-1].seq, blocks[-1].total
             self._next = self.last_seq + 1
+
+    def merge(self) -> None:
+        """Merges some of what no live lane wants any more: a range, or as many points as came since it was last called.
+
+        Raises:
+            sqlite3.Error: the disk refuses; nothing has changed.
+        """
+        while self._flushed and self._flushed[0][1] < self.newest_ns - LATE_NS:
+            self._old, _ = self._flushed.popleft()
+        self._wait = max(0, self._wait - 1)
+        if self._connection is None or self._wait or self._merged >= self._old:
+            return
+        budget, self._merged_at = self.total - self._merged_at, self.total
+        try:
+            self._merged = _merge(self._connection, self._summary, self._merged, self._old, budget)
+        except BaseException:
+            self._wait = summaries.FLUSH_GROUPS
+            self._drop()
+            raise
+
+    def merge_rest(self) -> None:
+        """Merges all that the present file has; what fails here is merged by the next start."""
+        if self._connection is None:
+            return
+        try:
+            self._sum_up(self._connection)
+            self._merged = _merge(self._connection, self._summary, self._merged, self.last_seq, _EVERYTHING)
+        except sqlite3.Error as error:
+            logger.warning("%s: not merged: %s", self._day, error)
+            self._drop()
+
+    def _merge_past(self, path: Path) -> None:
+        """Merges what a crash, or the end of the run, left of a past day."""
+        try:
+            with reading(path) as read_only:
+                if read_only is None or is_merged(read_only):
+                    return
+            connection, self._summary = self._connect(path)
+            with contextlib.closing(connection):
+                self._sum_up(connection)
+                _merge(connection, self._summary, merged_upto(connection), self._summary.last_seq, _EVERYTHING)
+        except sqlite3.Error as error:
+            logger.warning("%s: not merged: %s", path.name, error)
+
+    def _sum_up(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        self._summary.flush(connection)
+        connection.execute("COMMIT")
+        self._groups = 0
 
     def trim(self, need: int, cursors: Mapping[str, int]) -> Dropped:
         """Drops the oldest waveforms of the present day's file; the next groups use their pages again.
@@ -263,9 +338,7 @@ class Store:
         if self._connection is None:
             return
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._summary.flush(self._connection)
-            self._connection.execute("COMMIT")
+            self._sum_up(self._connection)
         except sqlite3.Error as error:
             logger.warning("%s: not summed up: %s", self._day, error)
         self._drop()
@@ -275,3 +348,31 @@ class Store:
         self._finish()
         with contextlib.suppress(sqlite3.Error):
             self._cursors.reserve(self._next - 1)
+
+
+def _merge(connection: sqlite3.Connection, summary: summaries.Summary, after: int, upto: int, budget: int) -> int:
+    """Merges ranges of summed up slices, each in a transaction of its own; returns up to where everything is merged.
+
+    Raises:
+        sqlite3.Error: the disk refuses; what is merged already stays so.
+    """
+    parts = summary.slices[bisect_right(summary.slices, after, key=lambda part: part.upto) :]
+    for part in parts:
+        while part.upto <= upto:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                done = merge_range(connection, after, part.upto)
+                connection.execute("COMMIT")
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                connection.execute("ROLLBACK")
+                done = None  # it is reported where it is read
+            if done is None:
+                after = part.upto
+                break
+            after = done[0]
+            budget -= done[1]
+            if budget <= 0:
+                return after
+    return after

@@ -7,11 +7,12 @@ of `seq` were read. Both are written seldom, because each would cost a page of t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from acquisition.journal.codec import tally, unpack
-from acquisition.journal.salvage import Selection, blocks
+from acquisition.journal.codec import tally
+from acquisition.journal.merged import Original, originals
+from acquisition.journal.salvage import Selection, block_rows
 from acquisition.journal.schema import Block, damage, rows
 
 FLUSH_GROUPS = 256
@@ -65,17 +66,17 @@ class Summary:
         """Takes in a block that follows all others.
 
         Args:
-            block: The block.
+            block: The block, or merged row of blocks.
             readings: Its readings by channel.
         """
         if self.recent is None:
-            self.recent = Slice(block.seq, block.seq)
+            self.recent = Slice(block.since, block.seq)
         self.recent.upto = block.seq
         self.total = block.total
         if span := self.recent.devices.get(block.device):
-            span.add(1, block.first_ns, block.last_ns)
+            span.add(block.blocks, block.first_ns, block.last_ns)
         else:
-            self.recent.devices[block.device] = Series(1, block.first_ns, block.last_ns)
+            self.recent.devices[block.device] = Series(block.blocks, block.first_ns, block.last_ns)
         for channel, number in readings.items():
             key = (block.device, block.kind, channel)
             self._changed.add(key)
@@ -138,7 +139,9 @@ def load(connection: sqlite3.Connection) -> Summary:
     Raises:
         sqlite3.Error: the file is damaged, or cannot be read now.
     """
-    connection.execute("BEGIN")  # rows and their sums of one and the same moment
+    alone = not connection.in_transaction
+    if alone:
+        connection.execute("BEGIN")  # rows and their sums of one and the same moment
     try:
         summary = Summary()
         for since, upto, device, *numbers in connection.execute("SELECT * FROM span ORDER BY upto, device"):
@@ -159,7 +162,8 @@ def load(connection: sqlite3.Connection) -> Summary:
             else:
                 summary.pass_over(block)
     finally:
-        connection.execute("ROLLBACK")
+        if alone:
+            connection.execute("ROLLBACK")
     return summary
 
 
@@ -175,12 +179,14 @@ def rebuild(connection: sqlite3.Connection, name: str, damaged: list[str]) -> Su
         sqlite3.Error: the file cannot be read now, though it is not damaged.
     """
     summary = Summary()
-    for block, content in blocks(connection, name, Selection(), damaged):
-        if content:
-            summary.add(block, tally(content))
-        if summary.recent and block.seq - summary.recent.since >= REBUILD_BLOCKS:
-            summary.slices.append(summary.recent)
+    for block, content in block_rows(connection, name, Selection(), damaged):
+        part = summary.recent
+        # A merged range is never in two slices: some of its blocks would be looked for in the wrong one.
+        if content and part and block.since > part.upto and block.since - part.since >= REBUILD_BLOCKS:
+            summary.slices.append(part)
             summary.recent = None
+        if content:
+            summary.add(block, _readings(content))
     return summary
 
 
@@ -193,4 +199,8 @@ def _sound(*numbers: object) -> None:
 def _tally(block: Block) -> Mapping[str, int]:
     if block.channel:
         return {block.channel: block.points}
-    return tally(unpack(block.codec, block.payload, device=block.device, channel=block.channel))
+    return _readings(originals(block))
+
+
+def _readings(content: Sequence[Original]) -> Mapping[str, int]:
+    return tally(observation for each in content for observation in each.observations)

@@ -12,11 +12,11 @@ from random import Random
 
 import pytest
 
-from acquisition.journal import Journal, summary
+from acquisition.journal import Journal, store, summary
 from acquisition.journal.reader import JournalReader
 from acquisition.journal.wal import Log
 from acquisition.model import Observation
-from tests.acquisition.journal_observations import QUICK, T0, everything, numerics, waveform
+from tests.acquisition.journal_observations import NEVER_NS, QUICK, T0, everything, numerics, waveform
 
 DAY = "2026-01-01.journal"
 LOG = f"{DAY}-wal"
@@ -40,6 +40,7 @@ class Filled:
 @pytest.fixture
 async def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Filled:
     monkeypatch.setattr(summary, "FLUSH_GROUPS", 20)
+    monkeypatch.setattr(store, "LATE_NS", NEVER_NS)
     chance = Random(1)
     given: list[Observation] = []
     async with Journal(tmp_path / "closed", commit_interval_s=QUICK) as journal:
