@@ -173,8 +173,13 @@ def block_rows(
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
+            for block in _one_by_one(connection, selection, after):
+                after = block.seq
+                yield block, _content(block, name, damaged, decode)
             good, bad = _hole(connection, after, selection.last_row)
-            damaged.append(f"{name}: {error}: nothing can be read of blocks {good + 1} to {bad}")
+            if good < selection.upto:  # what is behind may yet be of use, and is no loss to who did not ask for it
+                until = min(bad, selection.upto)
+                damaged.append(f"{name}: {error}: nothing can be read of blocks {good + 1} to {until}")
             after = bad
         else:
             return
@@ -191,6 +196,21 @@ def _content(block: Block, name: str, damaged: list[str], decode: Decode) -> tup
     except ValueError as error:
         damaged.append(f"{name}: {block} cannot be decoded: {error}")
         return ()
+
+
+def _one_by_one(connection: sqlite3.Connection, selection: Selection, after: int) -> Iterator[Block]:
+    """The rows up to damage; of a statement over many rows, Python's sqlite3 drops the last one before an error."""
+    while True:
+        try:
+            row = next(rows(connection, f"{_SELECT} LIMIT 1", selection.parameters(after)), None)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            return
+        if row is None or row.seq <= after:
+            return
+        after = row.seq
+        yield row
 
 
 def _hole(connection: sqlite3.Connection, after: int, upto: int) -> tuple[int, int]:
