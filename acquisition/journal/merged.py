@@ -52,6 +52,8 @@ def originals(block: Block) -> tuple[Original, ...]:
     number = int(np.frombuffer(body, "<u4", 1)[0])
     steps, sizes = _numbers(body, 4, number), _numbers(body, 4 + 4 * number, number)
     rest = decode(block.codec & ~MERGED, body[4 + 8 * number :], device=block.device, channel=block.channel)
+    if number == 1:
+        return (Original(block.since + int(steps[0]), tuple(rest)),)
     seqs = (block.since + np.cumsum(steps, dtype=np.int64)).tolist()
     return tuple(map(Original, seqs, map(tuple, _cut(rest, sizes.tolist()))))
 

@@ -256,9 +256,9 @@ class Store:
         while self._flushed and self._flushed[0][1] < self.newest_ns - LATE_NS:
             self._old, _ = self._flushed.popleft()
         self._wait = max(0, self._wait - 1)
+        budget, self._merged_at = self.total - self._merged_at, self.total
         if self._connection is None or self._wait or self._merged >= self._old:
             return
-        budget, self._merged_at = self.total - self._merged_at, self.total
         try:
             self._merged = _merge(self._connection, self._summary, self._merged, self._old, budget)
         except BaseException:
