@@ -174,7 +174,7 @@ def block_rows(
             if not is_damage(error):
                 raise
             for block in _one_by_one(connection, selection, after):
-                after = block.seq
+                after = block.seq if block.intact else after
                 yield block, _content(block, name, damaged, decode)
             good, bad = _hole(connection, after, selection.last_row)
             if good < selection.upto:  # what is behind may yet be of use, and is no loss to who did not ask for it

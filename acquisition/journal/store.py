@@ -90,7 +90,7 @@ class Store:
         days = [path.name[:10] for path in day_files(directory)]
         self._day = days[-1] if days else ""
         for path in day_files(directory):
-            if DAMAGED not in path.name and path.name[:10] < self._day:
+            if not is_set_aside(path) and path.name[:10] < self._day:
                 self._merge_past(path)
         if self._day and day_file(directory, self._day).exists():
             self._open()
