@@ -163,7 +163,7 @@ def decode(codec: int, body: bytes, *, device: str, channel: str) -> list[Observ
             return list(_waveforms(body, device, channel))
         if codec == Codec.COLUMNS:
             return list(numerics_of(body, device))
-    except (IndexError, OverflowError, TypeError, KeyError) as error:
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
         raise ValueError(str(error)) from error
     raise ValueError(f"codec {codec} is not known to this version")
 

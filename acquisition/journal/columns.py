@@ -34,6 +34,7 @@ _BITS = 255
 _MOST_DECIMALS = 9
 _EXACT = 2.0**53
 _ONE = np.uint64(1)
+_MOST = 1 << 20
 
 
 def columns(numerics: Sequence[Numerics]) -> bytes:
@@ -68,9 +69,11 @@ def numerics_of(body: bytes, device: str) -> Iterator[Numerics]:
     """What `columns` was given.
 
     Raises:
-        ValueError: the body is not of this layout; so do IndexError, KeyError, OverflowError and TypeError.
+        ValueError: the body is not of this layout; so do AttributeError, IndexError, KeyError, TypeError.
     """
     number, size = np.frombuffer(body, "<u4", 2).tolist()
+    if number > _MOST:
+        raise ValueError(f"{number} numerics are more than any block has")
     shapes, told = json.loads(body[8 : 8 + size])
     reader = _Reader(body, 8 + size)
     shape_of = reader.integers(number).tolist()
@@ -109,8 +112,11 @@ def _column(values: NDArray[np.float64]) -> bytes:
     if np.abs(values).max() < _EXACT:
         for decimals in range(_MOST_DECIMALS + 1):
             scaled = np.rint(values * 10.0**decimals)
-            if np.abs(scaled).max() < _EXACT and np.array_equal((scaled / 10.0**decimals).view(np.uint64), bits):
-                return bytes([decimals]) + _written(scaled.astype(np.int64).view(np.uint64))
+            if np.abs(scaled).max() >= _EXACT:
+                break
+            integers = scaled.astype(np.int64)
+            if np.array_equal((integers / 10.0**decimals).view(np.uint64), bits):  # as they are read; -0.0 is not
+                return bytes([decimals]) + _written(integers.view(np.uint64))
     return bytes([_BITS]) + _written(bits)
 
 

@@ -366,7 +366,8 @@ def _merge(connection: sqlite3.Connection, summary: summaries.Summary, after: in
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 done = None  # it is reported where it is read
             if done is None:
                 after = part.upto

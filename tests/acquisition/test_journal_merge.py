@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acquisition.journal import Journal, merging, store, summary
+from acquisition.journal import Journal, merging, schema, store, summary
 from acquisition.journal.backlog import backlogs, oldest_after
 from acquisition.journal.batches import read_batch
 from acquisition.journal.codec import pack
@@ -239,6 +239,26 @@ async def test_damage_inside_of_a_merged_row_costs_that_row_and_names_it(
     (report,) = batch.damaged
     stream = row.channel or row.kind
     assert f"{row.blocks} blocks of {row.since} to {row.seq} ({row.device} {stream}) fails its checksum" in report
+
+
+async def test_a_merge_that_the_disk_refuses_costs_nothing_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary, "FLUSH_GROUPS", 10)
+    refused = []
+
+    def refuse(connection: sqlite3.Connection, small: list[Block]) -> None:
+        schema.insert(connection, small)
+        if len(refused) < 2:
+            refused.append(len(small))
+            raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(merging, "insert", refuse)
+    given = await fill(tmp_path)
+    assert len(refused) == 2
+    assert merged_rows(tmp_path)
+    found = list(JournalReader(tmp_path).query())
+    assert sorted(map(repr, found)) == sorted(repr(each) for each in given if points_of(each))
 
 
 async def test_retention_counts_what_a_sink_within_a_merged_row_has_not_got(
