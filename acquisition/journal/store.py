@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from bisect import bisect_right
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from acquisition.journal.codec import Packed
 from acquisition.journal.cursors import Cursors
 from acquisition.journal.dropping import Dropped, trim
 from acquisition.journal.mending import fault, mend
-from acquisition.journal.merging import is_merged, merge_range, merged_upto
+from acquisition.journal.merger import Merger, merge_past, sum_up
 from acquisition.journal.salvage import Selection, block_rows
 from acquisition.journal.schema import (
     Block,
@@ -30,15 +28,12 @@ from acquisition.journal.schema import (
     new_file,
     reading,
     set_aside,
-    suppress_damage,
 )
-from acquisition.lanes import LATE_NS
 
 logger = logging.getLogger(__name__)
 
 RESERVED = 65_536
 """Numbers reserved at a time, so that the mark is synced every ten minutes or so and not with every group."""
-_EVERYTHING = 2**63
 
 
 class Store:
@@ -72,11 +67,8 @@ class Store:
         self._summary = summaries.Summary()
         self._groups = 0
         self._sound = new_file()
-        self._flushed: deque[tuple[int, int]] = deque()
-        self._merged = 0
-        self._old = 0
-        self._merged_at = 0
-        self._wait = 0
+        self._merger: Merger | None = None
+        self._pause = 0
         finish_setting_aside(directory)
         for path in day_files(directory):
             if is_set_aside(path):
@@ -91,7 +83,7 @@ class Store:
         self._day = days[-1] if days else ""
         for path in day_files(directory):
             if not is_set_aside(path) and path.name[:10] < self._day:
-                self._merge_past(path)
+                merge_past(path)
         if self._day and day_file(directory, self._day).exists():
             self._open()
 
@@ -150,12 +142,7 @@ class Store:
             self._connection, self._summary = self._connect(path)
         self._groups = 0
         self._learn(self._summary)
-        self._flushed.clear()
-        self._merged = self._summary.last_seq
-        with suppress_damage():
-            self._merged = merged_upto(self._connection)
-        self._old = self._summary.slices[-1].upto if self._summary.slices else 0
-        self._merged_at = self.total
+        self._merger = Merger(self._connection, self._summary, self.total)
         # A commit that was reported as failed may be there after all.
         self._next = max(self._next, self.last_seq + 1)
 
@@ -240,61 +227,39 @@ class Store:
             self._summary.flush(connection)
             self._groups = 0
         connection.execute("COMMIT")
-        if not self._groups and self._summary.slices:
-            newest_ns = max([self.newest_ns, *(block.last_ns for block in blocks)])
-            self._flushed.append((self._summary.slices[-1].upto, newest_ns))
+        if not self._groups and self._merger is not None:
+            self._merger.summed_up(self._summary, max([self.newest_ns, *(block.last_ns for block in blocks)]))
         if blocks:
             self.last_seq, self.total = blocks[-1].seq, blocks[-1].total
             self._next = self.last_seq + 1
 
     def merge(self) -> None:
-        """Merges some of what no live lane wants any more: a range, or as many points as came since it was last called.
+        """Merges some of what no live lane wants any more; after a refusal not until some groups later.
 
         Raises:
-            sqlite3.Error: the disk refuses; nothing has changed.
+            sqlite3.Error: the disk refuses; nothing is lost.
         """
-        while self._flushed and self._flushed[0][1] < self.newest_ns - LATE_NS:
-            self._old, _ = self._flushed.popleft()
-        self._wait = max(0, self._wait - 1)
-        budget, self._merged_at = self.total - self._merged_at, self.total
-        if self._connection is None or self._wait or self._merged >= self._old:
+        self._pause = max(0, self._pause - 1)
+        if self._merger is None or self._pause:
             return
         try:
-            self._merged = _merge(self._connection, self._summary, self._merged, self._old, budget)
+            self._merger.merge(self._summary, self.newest_ns, self.total)
         except BaseException:
-            self._wait = summaries.FLUSH_GROUPS
+            self._pause = summaries.FLUSH_GROUPS
             self._drop()
             raise
 
     def merge_rest(self) -> None:
         """Merges all that the present file has; what fails here is merged by the next start."""
-        if self._connection is None:
+        if self._connection is None or self._merger is None:
             return
         try:
-            self._sum_up(self._connection)
-            self._merged = _merge(self._connection, self._summary, self._merged, self.last_seq, _EVERYTHING)
+            sum_up(self._connection, self._summary)
+            self._groups = 0
+            self._merger.merge_rest(self._summary)
         except sqlite3.Error as error:
             logger.warning("%s: not merged: %s", self._day, error)
             self._drop()
-
-    def _merge_past(self, path: Path) -> None:
-        """Merges what a crash, or the end of the run, left of a past day."""
-        try:
-            with reading(path) as read_only:
-                if read_only is None or is_merged(read_only):
-                    return
-            connection, self._summary = self._connect(path)
-            with contextlib.closing(connection):
-                self._sum_up(connection)
-                _merge(connection, self._summary, merged_upto(connection), self._summary.last_seq, _EVERYTHING)
-        except sqlite3.Error as error:
-            logger.warning("%s: not merged: %s", path.name, error)
-
-    def _sum_up(self, connection: sqlite3.Connection) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        self._summary.flush(connection)
-        connection.execute("COMMIT")
-        self._groups = 0
 
     def trim(self, need: int, cursors: Mapping[str, int]) -> Dropped:
         """Drops the oldest waveforms of the present day's file; the next groups use their pages again.
@@ -332,13 +297,14 @@ class Store:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
+            self._merger = None
 
     def _finish(self) -> None:
         """Leaves the present file summed up and without a log; what fails here costs the next start some time."""
         if self._connection is None:
             return
         try:
-            self._sum_up(self._connection)
+            sum_up(self._connection, self._summary)
         except sqlite3.Error as error:
             logger.warning("%s: not summed up: %s", self._day, error)
         self._drop()
@@ -348,32 +314,3 @@ class Store:
         self._finish()
         with contextlib.suppress(sqlite3.Error):
             self._cursors.reserve(self._next - 1)
-
-
-def _merge(connection: sqlite3.Connection, summary: summaries.Summary, after: int, upto: int, budget: int) -> int:
-    """Merges ranges of summed up slices, each in a transaction of its own; returns up to where everything is merged.
-
-    Raises:
-        sqlite3.Error: the disk refuses; what is merged already stays so.
-    """
-    parts = summary.slices[bisect_right(summary.slices, after, key=lambda part: part.upto) :]
-    for part in parts:
-        while part.upto <= upto:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                done = merge_range(connection, after, part.upto)
-                connection.execute("COMMIT")
-            except sqlite3.DatabaseError as error:
-                if not is_damage(error):
-                    raise
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                done = None  # it is reported where it is read
-            if done is None:
-                after = part.upto
-                break
-            after = done[0]
-            budget -= done[1]
-            if budget <= 0:
-                return after
-    return after

@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from acquisition.journal import Journal, store, summary
+from acquisition.journal import Journal, merger, summary
 from acquisition.journal.reader import JournalReader
 from acquisition.journal.wal import Log
 from acquisition.model import Observation
@@ -40,7 +40,7 @@ class Filled:
 @pytest.fixture
 async def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Filled:
     monkeypatch.setattr(summary, "FLUSH_GROUPS", 20)
-    monkeypatch.setattr(store, "LATE_NS", NEVER_NS)
+    monkeypatch.setattr(merger, "LATE_NS", NEVER_NS)
     chance = Random(1)
     given: list[Observation] = []
     async with Journal(tmp_path / "closed", commit_interval_s=QUICK) as journal:

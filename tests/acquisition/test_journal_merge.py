@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acquisition.journal import Journal, merging, schema, store, summary
+from acquisition.journal import Journal, merger, merging, schema, store, summary
 from acquisition.journal.backlog import backlogs, oldest_after
 from acquisition.journal.batches import read_batch
 from acquisition.journal.codec import pack
@@ -83,7 +83,7 @@ def merged_rows(directory: Path, day: str = DAY) -> list[Block]:
 def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two journals with the same blocks: one with small rows only, one with merged rows of several ranges."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "LATE_NS", NEVER_NS)
+        patch.setattr(merger, "LATE_NS", NEVER_NS)
         patch.setattr(merging, "MAX_POINTS", 3000)
         patch.setattr(summary, "FLUSH_GROUPS", 25)
         plain = tmp_path_factory.mktemp("plain")
@@ -209,7 +209,7 @@ def points_of(observation: Observation) -> int:
 
 
 async def test_a_damaged_block_is_never_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "LATE_NS", NEVER_NS)
+    monkeypatch.setattr(merger, "LATE_NS", NEVER_NS)
     await fill(tmp_path)
     seqs = [row.seq for row in stored(tmp_path)]
     alter(day_file(tmp_path, DAY), f"UPDATE block SET payload = x'00' WHERE seq = {seqs[30]}")
@@ -245,7 +245,7 @@ async def test_a_merge_that_the_disk_refuses_costs_nothing_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(summary, "FLUSH_GROUPS", 10)
-    refused = []
+    refused: list[int] = []
 
     def refuse(connection: sqlite3.Connection, small: list[Block]) -> None:
         schema.insert(connection, small)
@@ -264,7 +264,7 @@ async def test_a_merge_that_the_disk_refuses_costs_nothing_and_is_tried_again(
 async def test_retention_counts_what_a_sink_within_a_merged_row_has_not_got(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "LATE_NS", NEVER_NS)
+    monkeypatch.setattr(merger, "LATE_NS", NEVER_NS)
     missing = []
     for merge in (False, True):
         directory = tmp_path / str(merge)

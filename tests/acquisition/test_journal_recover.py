@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from acquisition.errors import JournalError
-from acquisition.journal import Journal, store, summary
+from acquisition.journal import Journal, merger, summary
 from acquisition.journal.reader import JournalReader
 from acquisition.journal.schema import day_file, day_files
 from acquisition.lanes import Progress
@@ -31,7 +31,7 @@ async def filled(directory: Path, blocks: int = 300) -> list[Observation]:
 async def test_a_truncated_day_file_is_set_aside_and_its_readable_blocks_are_still_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "LATE_NS", NEVER_NS)
+    monkeypatch.setattr(merger, "LATE_NS", NEVER_NS)
     given = await filled(tmp_path)
     path = day_file(tmp_path, DAY)
     with path.open("r+b") as file:
@@ -108,7 +108,7 @@ async def test_damage_inside_the_file_costs_only_the_blocks_of_that_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(summary, "FLUSH_GROUPS", 20)
-    monkeypatch.setattr(store, "LATE_NS", NEVER_NS)
+    monkeypatch.setattr(merger, "LATE_NS", NEVER_NS)
     given = await filled(tmp_path)
     path = day_file(tmp_path, DAY)
     connection = sqlite3.connect(path)
