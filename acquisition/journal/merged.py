@@ -14,6 +14,7 @@ is cut between the samples of two blocks when it is read.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -74,9 +75,10 @@ def merged(rows: Sequence[Block], content: Sequence[Original], since: int) -> li
     }
     if all(map(points, flat)):  # between which blocks an empty waveform is, nothing tells
         for codec in codecs[rows[0].kind]:
-            row = _row(rows, content, since, codec, encode(codec, flat))
-            if exact(originals(row)) == exact(content):
-                return [row]
+            with contextlib.suppress(ValueError, OverflowError):  # each block is carried as it is
+                row = _row(rows, content, since, codec, encode(codec, flat))
+                if exact(originals(row)) == exact(content):
+                    return [row]
     return [
         _row([row], [each], since, codec, encode(codec, each.observations))
         for row, each in zip(rows, content, strict=True)

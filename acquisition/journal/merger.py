@@ -80,7 +80,7 @@ def merge_past(path: Path) -> None:
             summary = load(connection)
             sum_up(connection, summary)
             Merger(connection, summary, 0).merge_rest(summary)
-    except sqlite3.Error as error:
+    except Exception as error:  # noqa: BLE001 - a journal opens whether or not an old day is merged
         logger.warning("%s: not merged: %s", path.name, error)
 
 

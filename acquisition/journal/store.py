@@ -257,7 +257,7 @@ class Store:
             sum_up(self._connection, self._summary)
             self._groups = 0
             self._merger.merge_rest(self._summary)
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - a new day is written whether or not the old one is merged
             logger.warning("%s: not merged: %s", self._day, error)
             self._drop()
 

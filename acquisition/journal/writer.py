@@ -180,7 +180,7 @@ class Writer:
     def _merge(self) -> None:
         try:
             self._store.merge()
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - what merges may fail, and the writer goes on
             logger.warning("small blocks are not merged, later again: %s", error)
 
     def _complain(self, what: str, error: Exception) -> None:
