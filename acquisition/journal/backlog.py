@@ -61,13 +61,10 @@ def sink_bytes(directory: Path, total: int, cursor: int, backlog: int) -> SinkBy
     """
     wanted = files_after(directory, cursor)
     had = sum(_size(path) for path in day_files(directory) if path not in wanted)
-    for path in wanted:
-        with opened(path, []) as connection, suppress_damage():
-            query = "SELECT total - points FROM block ORDER BY seq LIMIT 1"
-            row = connection.execute(query).fetchone() if connection else None
-            if row is not None and total > row[0]:
-                return SinkBytes(round(sum(map(_size, wanted)) * min(1.0, backlog / (total - row[0]))), had)
-    return SinkBytes(0, had)
+    start = next(filter(None, map(_start_of, wanted)), None)
+    if start is None or total <= start.before:
+        return SinkBytes(0, had)
+    return SinkBytes(round(sum(map(_size, wanted)) * min(1.0, backlog / (total - start.before))), had)
 
 
 def oldest_after(directory: Path, seq: int) -> int | None:
@@ -94,11 +91,40 @@ def files_after(directory: Path, seq: int) -> list[Path]:
     files: list[Path] = []
     for path in reversed(day_files(directory)):
         files.insert(0, path)
-        with opened(path, []) as connection, suppress_damage():
-            row = connection.execute("SELECT min(seq) FROM block").fetchone() if connection else None
-            if row and row[0] is not None and row[0] <= seq + 1:
-                break
+        start = _start_of(path)
+        if start is not None and start.seq <= seq + 1:
+            break
     return files
+
+
+class _Start(NamedTuple):
+    """Number of a file's first block, and points of the journal before it."""
+
+    seq: int
+    before: int
+
+
+_STARTS: dict[tuple[Path, int], _Start] = {}
+"""By file and inode: a file that takes another's name has another inode."""
+
+
+def _start_of(path: Path) -> _Start | None:
+    """Where a file starts; None if nothing can be read there.
+
+    Read once: merging does not change it, and when blocks go from a file's front, what was so before its first block
+    was so.
+    """
+    try:
+        key = path, path.stat().st_ino
+    except FileNotFoundError:
+        return None
+    if key not in _STARTS:
+        with opened(path, []) as connection, suppress_damage():
+            row = connection.execute(f"{_TOTAL} ORDER BY seq LIMIT 1").fetchone() if connection else None
+            if connection is not None and row is not None:
+                since, first, total = row
+                _STARTS[key] = _Start(since, total - _points(connection, since - 1, first))
+    return _STARTS.get(key)
 
 
 def _size(path: Path) -> int:
@@ -118,17 +144,19 @@ def _totals_at(directory: Path, seqs: Iterable[int]) -> dict[int, int]:
     for path in reversed(day_files(directory)):
         if not left:
             break
+        start = _start_of(path)
+        if start is None:
+            continue
+        before_all = start.before
+        here = sorted(each for each in left if each >= start.seq)
+        if not here:
+            continue
         with opened(path, []) as connection, suppress_damage():
             if connection is None:
                 continue
-            row = connection.execute(f"{_TOTAL} ORDER BY seq LIMIT 1").fetchone()
-            if row is None:
-                continue
-            since, first, total = row
-            before_all = total - _points(connection, since - 1, first)
-            for seq in sorted(each for each in left if each >= since):
+            for seq in here:
                 row = connection.execute(f"{_TOTAL} WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (seq,)).fetchone()
-                _, base, total = row or (since, since - 1, before_all)
+                _, base, total = row or (start.seq, start.seq - 1, start.before)
                 found[seq] = total + _points(connection, base, seq)
                 left.discard(seq)
     return found | dict.fromkeys(left, before_all)

@@ -61,7 +61,7 @@ async def test_a_day_older_than_the_limit_goes_and_is_told(tmp_path: Path, journ
     assert days(tmp_path) == ["2026-01-02", "2026-01-03", "2026-01-04", "2026-01-05"]
     (event,) = await told(journal)
     assert (event.event, event.device, event.detail["file"]) == (EventKind.RETENTION, "daemon", "2026-01-01.journal")
-    assert keeper.health(TODAY).dropped == 0, "every sink has it: it is no loss"
+    assert keeper.health().dropped == 0, "every sink has it: it is no loss"
 
 
 @pytest.mark.parametrize("written", [False, True])
@@ -91,7 +91,7 @@ async def test_an_event_that_the_disk_refuses_is_told_once_when_it_takes_it(
         patch.setattr(Store, "write", refuse)
         keeper.tell(TODAY, EventKind.DAEMON, "started", {})
         await journal.wait_for_refusal()
-        assert keeper.health(TODAY).refusal == "disk I/O error"
+        assert keeper.health().refusal == "disk I/O error"
     running = asyncio.create_task(keeper.run())
 
     async def is_told() -> bool:
@@ -100,4 +100,4 @@ async def test_an_event_that_the_disk_refuses_is_told_once_when_it_takes_it(
     await until(is_told)
     running.cancel()
     assert [each.text for each in await told(journal)] == ["started"]
-    assert keeper.health(TODAY).refusal == ""
+    assert keeper.health().refusal == ""
