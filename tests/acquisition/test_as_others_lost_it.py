@@ -340,7 +340,7 @@ async def filled(directory: Path, groups: int) -> Path:
 
 
 async def test_a_start_takes_no_more_for_a_hundred_times_the_backlog(tmp_path: Path) -> None:
-    small, large = await filled(tmp_path / "small", 4), await filled(tmp_path / "large", 600)
+    small, large = await filled(tmp_path / "small", 4), await filled(tmp_path / "large", 800)
     size = sum(path.stat().st_size for path in large.iterdir())
     assert size > 50 * sum(path.stat().st_size for path in small.glob("*.journal"))
     await cost_of_a_start(small)  # what only the first start in a process takes
