@@ -12,21 +12,22 @@ from acquisition.errors import WireError
 from acquisition.wire.intellivue import polls
 from acquisition.wire.intellivue.fields import Fields
 
-SYSTEM_MODEL, PRODUCTION, SYSTEM_ID, PROTOCOLS = 0x0928, 0x092D, 0x0984, 0xF101
+SYSTEM_MODEL, PRODUCTION, PROTOCOLS = 0x0928, 0x092D, 0xF101
 LABEL, LABEL_TEXT, UNIT = 0x0924, 0x0927, 0x0996
 NUMERIC, COMPOUND_NUMERIC = 0x0950, 0x094B
 SAMPLES, COMPOUND_SAMPLES = 0x096E, 0x0967
 ARRAY, SCALE, CALIBRATION, FIXED, PERIOD = 0x096D, 0x096F, 0x0964, 0x0A16, 0x098D
 KEPT = frozenset({
-    SYSTEM_MODEL, PRODUCTION, SYSTEM_ID, PROTOCOLS, LABEL, LABEL_TEXT, UNIT, NUMERIC, COMPOUND_NUMERIC, SAMPLES,
+    SYSTEM_MODEL, PRODUCTION, PROTOCOLS, LABEL, LABEL_TEXT, UNIT, NUMERIC, COMPOUND_NUMERIC, SAMPLES,
     COMPOUND_SAMPLES, ARRAY, SCALE, CALIBRATION, FIXED, PERIOD, polls.WAVE_LIST,
 })  # fmt: skip
 """Attributes that anything here reads; the wire keeps no other."""
 
+_DATA_OUT, _UDP = 5, 1
 _NOMENCLATURE = b"\x00\x00\x01\x00"
 _OTHER_ENDIAN = (b"\x00\xe1\x02\x00", b"\x00\x01\x00\x00")
 """The same beginnings with their bytes exchanged, in words and in the long word."""
-_LAST_PART = 3
+_FIRST_PART, _MIDDLE_PART, _LAST_PART = 1, 2, 3
 
 
 class Moment(NamedTuple):
@@ -71,7 +72,8 @@ class Result(NamedTuple):
         relative: The monitor's running time, 1/8 ms modulo 2**32.
         moment: The monitor's wall clock, if it has one.
         part: None for a whole answer, else the count that the monitor gives its parts.
-        last: Nothing of this answer follows.
+        first: Nothing of this answer came before.
+        last: Nothing of it follows.
     """
 
     invoke: int
@@ -80,6 +82,7 @@ class Result(NamedTuple):
     relative: int
     moment: Moment | None
     part: int | None
+    first: bool
     last: bool
     kind: int
     objects: tuple[Object, ...]
@@ -119,10 +122,11 @@ def read(message: bytes) -> Message | None:
         fields_of.part(fields_of.u16())
         fields_of.finish()
         return refusal
-    part, last = None, True
+    part, place = None, 0
     if operation == polls.LINKED:
-        last = fields_of.u8() == _LAST_PART
-        part = fields_of.u8()
+        place, part = fields_of.u8(), fields_of.u8()
+        if place not in (_FIRST_PART, _MIDDLE_PART, _LAST_PART):
+            raise WireError("kind")
     elif operation not in (polls.INVOKE, polls.RESULT):
         raise WireError("kind")
     invoke, command = fields_of.u16(), fields_of.u16()
@@ -140,7 +144,23 @@ def read(message: bytes) -> Message | None:
     body.finish()
     if action not in (polls.SINGLE, polls.EXTENDED):
         raise WireError("kind")
-    return _result(answer, invoke, part, extended=action == polls.EXTENDED, last=last)
+    return _result(answer, invoke, part, place, extended=action == polls.EXTENDED)
+
+
+def export_port(value: bytes) -> int | None:
+    """The UDP port on which a monitor exports data, out of the protocols that it supports.
+
+    Raises:
+        WireError: the attribute is of the wrong length.
+    """
+    fields = Fields(value)
+    found = None
+    for piece in fields.listed():
+        application, transport, port, _ = piece.u16(), piece.u16(), piece.u16(), piece.u16()
+        if (application, transport) == (_DATA_OUT, _UDP):
+            found = port
+    fields.finish()
+    return found
 
 
 def _event(body: Fields, invoke: int, command: int) -> Event | None:
@@ -167,7 +187,7 @@ def _wave_list(body: Fields, invoke: int) -> WaveList:
     return WaveList(invoke, labels)
 
 
-def _result(answer: Fields, invoke: int, part: int | None, *, extended: bool, last: bool) -> Result:
+def _result(answer: Fields, invoke: int, part: int | None, place: int, *, extended: bool) -> Result:
     poll = answer.u16()
     sequence = answer.u16() if extended else None
     relative = answer.u32()
@@ -181,7 +201,8 @@ def _result(answer: Fields, invoke: int, part: int | None, *, extended: bool, la
         context = contexts.u16()
         objects += [Object(context, each.u16(), each.attributes(kept)) for each in contexts.listed()]
     answer.finish()
-    return Result(invoke, poll, sequence, relative, moment, part, last, kind, tuple(objects))
+    first, last = part is None or place == _FIRST_PART, part is None or place == _LAST_PART
+    return Result(invoke, poll, sequence, relative, moment, part, first, last, kind, tuple(objects))
 
 
 def _moment(coded: bytes) -> Moment | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from acquisition.driver import WallTime
 from acquisition.errors import WireError
 from acquisition.wire.intellivue import messages, values
 from acquisition.wire.intellivue.association import TICK_NS
@@ -86,8 +85,8 @@ class Stream:
             self.array = self.scale = None
             raise
 
-    def start(self, stamp_ns: int, count: int) -> WallTime:
-        """The time of the first of `count` samples, evenly spaced from the block before unless some were lost.
+    def start(self, stamp_ns: int, count: int) -> int:
+        """The instant of the first of `count` samples, evenly spaced from the block before unless some were lost.
 
         Args:
             stamp_ns: The monitor's time of the message, on the scale of `Ticks`.
@@ -95,11 +94,15 @@ class Stream:
         """
         begin = stamp_ns if self._next is None else self._next
         late = stamp_ns - begin
-        if late > STRAY_NS or (self.broken and late > 0):
-            begin += round(Fraction(late, self.period_ns)) * self.period_ns
+        length = count * self.period_ns
+        if self.broken and late > 0:
+            # What was lost is whole blocks; the rest of the difference is the wandering of the stamps.
+            begin += round(Fraction(late, length)) * length
+        elif late > STRAY_NS:
+            begin += late // self.period_ns * self.period_ns
         self.broken = False
-        self._next = begin + count * self.period_ns
-        return wall_of(begin)
+        self._next = begin + length
+        return begin
 
     def _take(self, attributes: dict[int, bytes]) -> None:
         if messages.ARRAY in attributes:
@@ -116,8 +119,8 @@ class Stream:
             self.unit = _only(attributes[messages.UNIT], 2)
 
 
-def wall_of(instant_ns: int) -> WallTime:
-    """An instant counted from 1970 as a date of the proleptic Gregorian calendar, in UTC."""
+def date_of(instant_ns: int) -> tuple[int, int, int, int, int, int, int]:
+    """Year, month, day, hour, minute, second and nanosecond of an instant counted from 1970, by the Gregorian rule."""
     seconds, nanosecond = divmod(instant_ns, 1_000_000_000)
     days, second = divmod(seconds, _DAY_S)
     # Years that begin in March have their odd day at their end; 1970-01-01 is 719468 days after 0000-03-01.
@@ -125,15 +128,14 @@ def wall_of(instant_ns: int) -> WallTime:
     year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
     day -= 365 * year + year // 4 - year // 100
     month = (5 * day + 2) // 153
-    return WallTime(
-        year=era * _ERA_YEARS + year + (month >= 10),
-        month=month + 3 if month < 10 else month - 9,
-        day=day - (153 * month + 2) // 5 + 1,
-        hour=second // 3600,
-        minute=second // 60 % 60,
-        second=second % 60,
-        nanosecond=nanosecond,
-        offset_minutes=0,
+    return (
+        era * _ERA_YEARS + year + (month >= 10),
+        month + 3 if month < 10 else month - 9,
+        day - (153 * month + 2) // 5 + 1,
+        second // 3600,
+        second // 60 % 60,
+        second % 60,
+        nanosecond,
     )
 
 

@@ -220,6 +220,22 @@ def texts(value: bytes) -> list[str]:
     return found
 
 
+def production(value: bytes) -> dict[int, str]:
+    """What a production specification says, by kind: 1 serial number, 4 software, 5 firmware.
+
+    Its layout is not in PROTOCOLS.md; this is the one of ISO/IEEE 11073-20601, annex A [MEM], for what it is worth.
+
+    Raises:
+        WireError: it is laid out otherwise.
+    """
+    fields, found = Fields(value), dict[int, str]()
+    for piece in fields.listed():
+        kind, _ = piece.u16(), piece.u16()
+        found[kind] = plain(piece.take(piece.u16()))
+    fields.finish()
+    return found
+
+
 def plain(text: bytes) -> str:
     """The printable ASCII of a text, at most 64 characters; what fills it up is gone."""
     return "".join(chr(byte) for byte in text if 0x20 <= byte < 0x7F).strip()[:64]
