@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 import simulators
-from simulators.bed import run_bed
+from simulators.bed import ArterialLine, run_bed
 from simulators.links import attached
 from simulators.physiology import Patient
 
@@ -52,9 +52,9 @@ def devices() -> dict[str, ModuleType]:
 
 def _device_command(name: str, module: ModuleType) -> Callable[..., None]:
     def command(
-        link: Annotated[str, typer.Option(help="pty:///path, tcp-listen://host:port or tcp://host:port.")] = (
-            module.DEFAULT_LINK
-        ),
+        link: Annotated[
+            str, typer.Option(help="pty:///path, tcp-listen://host:port, tcp://host:port or udp://host:port.")
+        ] = (module.DEFAULT_LINK),
         phenotype: Annotated[str, typer.Option(help="P0, P1, P2 or P3.")] = "P1",
         rpm: Annotated[float, typer.Option(help="Pump speed.")] = 3000.0,
     ) -> None:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acquisition.driver import WallTime
 from acquisition.errors import WireError
 from acquisition.model import MISSING_COUNT, State
 from acquisition.wire.intellivue import association, framing, messages, polls, streams, values
@@ -125,7 +124,7 @@ def test_the_captured_monitor_says_what_it_is_and_its_bed_is_not_kept() -> None:
     assert isinstance(event, messages.Event)
     assert (event.invoke, event.confirmed, event.event, event.relative) == (1, True, polls.MDS_CREATE, 0x293B6F00)
     assert values.texts(event.attributes[messages.SYSTEM_MODEL]) == ["Philips", "M8000"]
-    assert set(event.attributes) == {messages.SYSTEM_MODEL, messages.SYSTEM_ID}
+    assert set(event.attributes) == {messages.SYSTEM_MODEL}
 
 
 def test_the_captured_connect_indication_reads_without_residue() -> None:
@@ -133,9 +132,11 @@ def test_the_captured_connect_indication_reads_without_residue() -> None:
     assert isinstance(event, messages.Event)
     assert (event.confirmed, event.event) == (False, polls.CONNECT_INDICATION)
     assert values.texts(event.attributes[messages.SYSTEM_MODEL]) == ["Philips", "866062"]
-    assert set(event.attributes) == {
-        messages.SYSTEM_MODEL, messages.SYSTEM_ID, messages.PRODUCTION, messages.PROTOCOLS,
-    }  # fmt: skip
+    assert set(event.attributes) == {messages.SYSTEM_MODEL, messages.PRODUCTION, messages.PROTOCOLS}
+    serial, software, firmware = 1, 4, 5
+    specification = values.production(event.attributes[messages.PRODUCTION])
+    assert [specification[kind] for kind in (serial, software, firmware)] == ["SIM0001", "J.10.52", "FW 3"]
+    assert messages.export_port(event.attributes[messages.PROTOCOLS]) == 24105
 
 
 def test_captured_results_and_errors_are_read() -> None:
@@ -146,7 +147,7 @@ def test_captured_results_and_errors_are_read() -> None:
 def test_the_numerics_of_the_document_are_read() -> None:
     result = messages.read(vectors.NUMERICS)
     assert isinstance(result, messages.Result)
-    assert result[:8] == (4, 3, 1, 0x10000, (2026, 8, 1, 12, 0, 0), None, True, 6)
+    assert result[:9] == (4, 3, 1, 0x10000, (2026, 8, 1, 12, 0, 0), None, True, True, 6)
     found = {each.handle: values.numerics(each.attributes) for each in result.objects}
     assert found == {
         0x55: [(18965, 0, 3872, 120.0, None), (18966, 0, 3872, 80.0, None), (18967, 0, 3872, 93.0, None)],
@@ -335,9 +336,8 @@ def test_what_is_on_the_list_is_listed() -> None:
     ],
 )
 def test_an_instant_has_the_date_of_the_calendar(seconds: int, date: tuple[int, int, int]) -> None:
-    wall = streams.wall_of(seconds * 10**9 + 125_000)
-    assert (wall.year, wall.month, wall.day) == date
-    assert wall == WallTime(*date, seconds // 3600 % 24, seconds // 60 % 60, seconds % 60, 125_000, 0)
+    clock = (seconds // 3600 % 24, seconds // 60 % 60, seconds % 60, 125_000)
+    assert streams.date_of(seconds * 10**9 + 125_000) == date + clock
 
 
 def test_the_running_time_goes_on_across_the_end_of_its_32_bits() -> None:
