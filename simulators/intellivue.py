@@ -324,7 +324,9 @@ class IntelliVue:
     def _polled(self, client: Client, asked: pdu.Poll) -> list[bytes]:
         now = self._clock.now().mono_ns
         if asked.seconds is not None and asked.kind in (6, 9):
-            client.pushes[asked.kind] = Push(asked, now, now + round(asked.seconds * NS))
+            before = client.pushes.get(asked.kind)
+            due = now if before is None else before.due
+            client.pushes[asked.kind] = Push(asked, due, now + round(asked.seconds * NS))
             return self.turn()
         if asked.kind == pdu.MDS:
             specification = pdu.listed([pack(">3H", 1, 0, len(SERIAL)) + SERIAL.encode()])

@@ -23,8 +23,11 @@ STEP_NS = 4_000_000
 SHOWN: dict[str, float | str] = {"abp_sys": 112.4, "abp_dia": 76.0, "abp_mean": 88.1, "hr": 72.0, "cvp": -1.5}
 
 
+ROUND = 4096
+
+
 class Ramp:
-    """Samples that count, so that a lost or repeated one shows."""
+    """Samples that count, so that a lost or repeated one shows; from the beginning again after `ROUND`."""
 
     def __init__(self, rate_hz: float = 125.0, resolution: float = 1 / 16, first: int = 0) -> None:
         self.rate_hz, self.resolution = rate_hz, resolution
@@ -32,7 +35,7 @@ class Ramp:
 
     def take(self, n: int) -> NDArray[np.int32]:
         self._next += n
-        return np.arange(self._next - n, self._next, dtype=np.int32)
+        return np.arange(self._next - n, self._next, dtype=np.int32) % ROUND
 
 
 class Bench:
@@ -128,3 +131,9 @@ class Bench:
 def samples_of(blocks: list[Samples]) -> NDArray[np.float64]:
     """All samples of one channel in the catalogue's unit."""
     return np.concatenate([np.round(block.counts * block.scale + block.offset, 6) for block in blocks])
+
+
+def seamless(blocks: list[Samples]) -> bool:
+    """Whether a ramp came as it was drawn, each sample once."""
+    drawn = np.concatenate([block.counts * block.scale + block.offset for block in blocks]) * 16
+    return bool((np.round(np.diff(drawn)) % ROUND == 1).all())
