@@ -15,12 +15,13 @@ from typing import ClassVar
 from pydantic import Field
 
 from acquisition.catalogue import Catalogue
-from acquisition.driver import Driver, DriverOptions, Profile, Samples, WallTime
+from acquisition.driver import Driver, DriverOptions, Profile, Samples, TraceCut, WallTime
 from acquisition.errors import ConfigError, WireError
 from acquisition.model import EventKind, GapCause
 from acquisition.wire.intellivue import association, framing, messages, polls, values
 from acquisition.wire.intellivue.answers import Answer
 from acquisition.wire.intellivue.association import TICK_NS, TICKS_PER_S, Kind
+from acquisition.wire.intellivue.identity import Cut
 from acquisition.wire.intellivue.naming import Names
 from acquisition.wire.intellivue.objects import Objects, Wave
 from acquisition.wire.intellivue.questions import ANSWER_NS, NS_PER_S, PACE_NS, Numbers, Question, Questions, Subject
@@ -135,6 +136,10 @@ class IntelliVueDriver(Driver):
         """Polls, the answer to the MDS create event, and what begins and ends an association."""
         message = framing.unframe(frame) if self._mib else frame
         return message is not None and polls.is_listed(message, self._request)
+
+    def trace_cut(self) -> TraceCut:
+        """What nobody reads of a message is not written."""
+        return Cut(mib=self._mib)
 
     # -- the link ----------------------------------------------------------------------------------------------------
 

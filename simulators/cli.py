@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 import simulators
-from simulators.bed import ArterialLine, run_bed
+from simulators.bed import run_bed
 from simulators.links import attached
 from simulators.physiology import Patient
 

@@ -12,79 +12,23 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from struct import pack, unpack
-from typing import NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from acquisition.clock import NS, Clock, SystemClock
 from simulators import intellivue_pdu as pdu
+from simulators import intellivue_screen as screen
 from simulators.bed import ArterialLine
+from simulators.intellivue_screen import BLOCK_NS, WAVES, WaveSource
 from simulators.links import Datagrams
 
 DEFAULT_LINK = "udp://127.0.0.1:24105"
 PATIENCE_NS = 10 * NS
 ANNOUNCE_NS = 5 * NS
-BLOCK_NS = 256_000_000
 TICK_NS = 125_000
 EXPORT_PORT = 24105
 SYSTEM = pdu.attribute(0x0928, pdu.strings("Philips", "SIMULATED"))
 SERIAL = "SIM0001"
 
-MMHG, PER_MIN, PERCENT, CELSIUS, BREATHS, MILLIVOLT, PLAIN, LITRES = 3872, 2720, 544, 6048, 2784, 4274, 512, 3072
-
-NUMERICS: tuple[tuple[int, str, int, tuple[tuple[int, str], ...]], ...] = (
-    # handle, label, unit, terms with their channels (PROTOCOLS.md section 1.10)
-    (0x0041, "HR", PER_MIN, ((16770, "hr"),)),
-    (0x0055, "ABP", MMHG, ((18965, "abp_sys"), (18966, "abp_dia"), (18967, "abp_mean"))),
-    (0x0059, "PAP", MMHG, ((18973, "pap_sys"), (18974, "pap_dia"), (18975, "pap_mean"))),
-    (0x005D, "CVP", MMHG, ((19015, "cvp"),)),
-    (0x0061, "NBP", MMHG, ((18949, "nibp_sys"), (18950, "nibp_dia"), (18951, "nibp_mean"))),
-    (0x0065, "SpO2", PERCENT, ((19384, "spo2"),)),
-    (0x0069, "RR", BREATHS, ((20490, "rr"),)),
-    (0x006D, "etCO2", MMHG, ((20656, "etco2"),)),
-    (0x0071, "SvO2", PERCENT, ((19260, "svo2_pa"),)),
-    (0x0075, "C.O.", LITRES, ((19204, "co_td"),)),
-    (0x0079, "Tcore", CELSIUS, ((19296, "temp_core"),)),
-    (0x007D, "ScvO2", PERCENT, ((61696, "scvo2"),)),
-)
-
-
-class Drawn(NamedTuple):
-    """How a wave is drawn: handle, term, unit, and the two points of its scale."""
-
-    handle: int
-    term: int
-    unit: int
-    low: float
-    high: float
-    first: int
-    last: int
-
-
-WAVES: Mapping[str, Drawn] = {
-    "wf_abp": Drawn(0x0155, 18964, MMHG, -40.0, 520.0, 0x00A0, 0x23A0),
-    "wf_cvp": Drawn(0x015D, 19012, MMHG, -40.0, 520.0, 0x00A0, 0x23A0),
-    "wf_pleth": Drawn(0x0165, 19380, PLAIN, 0.0, 1.0, 0, 4000),
-    "wf_ecg_ii": Drawn(0x0141, 258, MILLIVOLT, -40.96, 40.96, 0, 16384),
-}
-INVALID_SAMPLE = 0x3FFF
-
 Readings = Callable[[], Mapping[str, float | str]]
-
-
-class WaveSource(Protocol):
-    """Where the samples of one waveform come from: counts of `resolution`, `rate_hz` a second."""
-
-    @property
-    def rate_hz(self) -> float: ...  # noqa: D102 - told above
-
-    @property
-    def resolution(self) -> float: ...  # noqa: D102
-
-    def take(self, n: int) -> NDArray[np.int32]:
-        """The next `n` samples as counts, shape (n,)."""
-        ...
 
 
 @dataclass(slots=True)
@@ -149,7 +93,6 @@ class IntelliVue:
 
     Attributes:
         wrong: What goes wrong.
-        arterial_line: Feeds the pressure wave, where that is the patient's.
         associations: Associations granted.
         forbidden: Messages that no reader should send; none was obeyed.
         sent: Answers to extended polls that were really sent, by object kind.
@@ -164,7 +107,6 @@ class IntelliVue:
         ticks: int = 3 * 3600 * 8000,
     ) -> None:
         self.wrong = Misbehaviour()
-        self.arterial_line: ArterialLine | None = None
         self.associations = self.forbidden = 0
         self.sent = {6: 0, 9: 0}
         self._numerics = numerics
@@ -175,6 +117,12 @@ class IntelliVue:
         self._invoke = 0
         self._client: Client | None = None
         self._changed = asyncio.Event()
+
+    def extend(self, pressures: list[float]) -> None:
+        """More of the arterial pressure, mmHg at 125 Hz, where the wave is the patient's."""
+        line = self._waves.get("wf_abp")
+        if isinstance(line, ArterialLine):
+            line.extend(pressures)
 
     # -- at its end of a wire ----------------------------------------------------------------------------------------
 
@@ -332,7 +280,7 @@ class IntelliVue:
             specification = pdu.listed([pack(">3H", 1, 0, len(SERIAL)) + SERIAL.encode()])
             objects = [pack(">H", 0) + pdu.listed([SYSTEM, pdu.attribute(0x092D, specification)])]
         elif asked.kind == 6:
-            objects = [pack(">H", handle) + pdu.listed([_label(label)]) for handle, label, _, _ in NUMERICS]
+            objects = screen.labels()
         else:
             self.forbidden += 1
             return [pdu.error(asked.invoke, 1)]
@@ -340,8 +288,13 @@ class IntelliVue:
 
     def _pushed(self, push: Push, ticks: int) -> list[bytes]:
         kind = push.asked.kind
-        objects = self._values() if kind == 6 else self._blocks(scaled=push.scaled or self.wrong.before_scale > 0)
-        if kind == 9:
+        wrong = self.wrong
+        if kind == 6:
+            objects = screen.values(self._numerics(), wrong.bits)
+        else:
+            scaled = push.scaled or wrong.before_scale > 0
+            waves = self._waves.items()
+            objects = [screen.block(WAVES[name], source, wrong.bits, scaled=scaled) for name, source in waves]
             push.scaled = push.scaled or not self.wrong.before_scale
             self.wrong.before_scale = max(0, self.wrong.before_scale - 1)
         size = self.wrong.parts or max(1, len(objects))
@@ -368,48 +321,6 @@ class IntelliVue:
             return [message for message in said for _ in range(2)]
         return said
 
-    # -- what it shows -----------------------------------------------------------------------------------------------
-
-    def _values(self) -> list[bytes]:
-        shown, objects = self._numerics(), []
-        for handle, _, unit, terms in NUMERICS:
-            if not any(channel in shown for _, channel in terms):
-                continue
-            items = []
-            for term, channel in terms:
-                value = shown.get(channel)
-                absent = not isinstance(value, float | int)
-                bits = self.wrong.bits | (0x2000 if absent else 0)
-                items.append(pdu.observed(term, bits, unit, None if absent else float(value or 0.0)))
-            single = pdu.attribute(0x0950, items[0]) if len(items) == 1 else pdu.attribute(0x094B, pdu.listed(items))
-            objects.append(pack(">H", handle) + pdu.listed([single]))
-        return objects
-
-    def _blocks(self, *, scaled: bool) -> list[bytes]:
-        """The next block of each wave, with what scales it unless that was said."""
-        objects = []
-        for channel, source in self._waves.items():
-            drawn = WAVES[channel]
-            count = round(source.rate_hz * BLOCK_NS / NS)
-            values = source.take(count) * source.resolution
-            raw = (values - drawn.low) * (drawn.last - drawn.first) / (drawn.high - drawn.low) + drawn.first
-            samples = np.clip(np.round(raw), 0, INVALID_SAMPLE - 1).astype(">u2").tobytes()
-            block = pack(">3H", drawn.term, self.wrong.bits, len(samples)) + samples
-            attributes = [pdu.attribute(0x096E, block)]
-            if not scaled:
-                scale = pdu.decimal(drawn.low, 2) + pdu.decimal(drawn.high, 2) + pack(">2H", drawn.first, drawn.last)
-                attributes = [
-                    pdu.attribute(0x0924, pack(">I", 0x20000 + drawn.term)),
-                    pdu.attribute(0x096D, pack(">H2BH", count, 16, 14, 0x2000)),
-                    pdu.attribute(0x096F, scale),
-                    pdu.attribute(0x098D, pack(">I", round(8000 / source.rate_hz))),
-                    pdu.attribute(0x0996, pack(">H", drawn.unit)),
-                    pdu.attribute(0x0A16, pdu.listed([pack(">2H", 1, INVALID_SAMPLE)])),
-                    *attributes,
-                ]
-            objects.append(pack(">H", drawn.handle) + pdu.listed(attributes))
-        return objects
-
     def _ticks(self, now: int | None = None) -> int:
         elapsed = (self._clock.now().mono_ns if now is None else now) - self._began
         return (self._first + elapsed // TICK_NS) % 2**32
@@ -420,11 +331,4 @@ class IntelliVue:
 
 def create(readings: Callable[[], Mapping[str, float]]) -> IntelliVue:
     """The device as the simulator command attaches it, with the patient's arterial line."""
-    line = ArterialLine()
-    monitor = IntelliVue(readings, {"wf_abp": line})
-    monitor.arterial_line = line
-    return monitor
-
-
-def _label(words: str) -> bytes:
-    return pdu.attribute(0x0927, pdu.text(words))
+    return IntelliVue(readings, {"wf_abp": ArterialLine()})

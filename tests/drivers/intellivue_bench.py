@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from struct import pack
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from acquisition.driver import Notice, Reading, Samples
 from acquisition.errors import WireError
 from acquisition.model import EventKind
 from acquisition.trace import Piece
+from acquisition.wire.intellivue import polls
 from drivers.intellivue import IntelliVueDriver
 from simulators import intellivue_pdu as pdu
 from simulators.intellivue import IntelliVue
@@ -137,3 +139,46 @@ def seamless(blocks: list[Samples]) -> bool:
     """Whether a ramp came as it was drawn, each sample once."""
     drawn = np.concatenate([block.counts * block.scale + block.offset for block in blocks]) * 16
     return bool((np.round(np.diff(drawn)) % ROUND == 1).all())
+
+
+def numerics_of(*objects: tuple[int, bytes]) -> bytes:
+    """An answer to the numerics poll of a fresh driver (invoke 4, poll 3)."""
+    return answer_of(6, *objects)
+
+
+def answer_of(kind: int, *objects: tuple[int, bytes], sequence: int = 1, ticks: int = 8000) -> bytes:
+    asked = pdu.Poll(polls.extended(*((4, 3) if kind == 6 else (5, 4)), kind, 0x0803 if kind == 6 else 0))
+    shown = [pack(">H", handle) + attributes for handle, attributes in objects]
+    return pdu.answer(asked, ticks, b"\xff" * 8, shown, sequence, None)
+
+
+def number(term: int, value: float | None, unit: int = 3872, bits: int = 0) -> bytes:
+    return pdu.listed([pdu.attribute(0x0950, pdu.observed(term, bits, unit, value))])
+
+
+def pressure(base: int, *values: float) -> bytes:
+    items = [pdu.observed(base + at, 0, 3872, value) for at, value in enumerate(values, start=1)]
+    return pdu.listed([pdu.attribute(0x094B, pdu.listed(items))])
+
+
+def quiet(**options: Any) -> Bench:
+    """A driver that polls a monitor which says nothing of its own."""
+    bench = Bench({}, {}, **options)
+    bench.monitor.wrong.lose = 1000
+    bench.run(0.5)
+    bench.readings.clear()
+    bench.notices.clear()
+    return bench
+
+
+def wave(term: int, *, scaled: bool, low: float = -40.0, high: float = 520.0, sample: int = 0x1000) -> bytes:
+    samples = pack(">4H", *[sample] * 4)
+    attributes = [pdu.attribute(0x096E, pack(">3H", term, 0, len(samples)) + samples)]
+    if scaled:
+        attributes += [
+            pdu.attribute(0x096D, pack(">H2BH", 4, 16, 14, 0)),
+            pdu.attribute(0x096F, pdu.decimal(low, 1) + pdu.decimal(high, 1) + pack(">2H", 0x00A0, 0x23A0)),
+            pdu.attribute(0x098D, pack(">I", 64)),
+            pdu.attribute(0x0996, pack(">H", 3872)),
+        ]
+    return pdu.listed(attributes)

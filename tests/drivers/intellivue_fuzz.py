@@ -12,7 +12,7 @@ from acquisition.driver import Driver, Reading, Samples
 from acquisition.errors import WireError
 from acquisition.wire.intellivue import framing
 from drivers.intellivue import IntelliVueDriver
-from simulators.intellivue import WAVES
+from simulators.intellivue_screen import WAVES
 from tests.drivers import intellivue_vectors as vectors
 from tests.drivers.intellivue_bench import SHOWN, Bench, Ramp
 

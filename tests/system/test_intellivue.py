@@ -69,7 +69,8 @@ async def acquired(
     async with attached(wire, monitor) as link:
         link = link.replace("0.0.0.0", "127.0.0.1")
         memory, stamper = Memory(), Stamper("mon", Catalogue.shipped())
-        recorder = TraceRecorder(trace, link=link, driver="intellivue", clock=clock) if trace else None
+        cut = driver.trace_cut()
+        recorder = TraceRecorder(trace, link=link, driver="intellivue", clock=clock, cut=cut) if trace else None
         transport = open_link(link, defaults=driver.link_defaults)
         session = Session("mon", driver, transport, clock, memory, stamper, recorder=recorder)
         task = asyncio.create_task(session.run())

@@ -9,8 +9,10 @@ PROTOCOLS.md section 1, with captures, field implementations and built frames. U
 * `polls`: every request that may ever be sent, and whether a frame is one.
 * `messages`: what the monitor sends, down to attribute lists; what is not on the list of attributes is dropped there.
 * `values`: numbers, their states, samples and their scales.
-* `streams`: what is remembered of each waveform object.
-* `naming`: which channel a code is.
+* `objects`: what the objects of one association say; `streams` is what is remembered of each wave, and `naming` tells
+  which channel a code is.
+* `questions`: what is to be asked, and which question an answer belongs to; `answers` puts those in order and together.
+* `identity`: what of all this may be written to a trace.
 
 Whatever cannot be read raises `WireError` with one word for the counter: `truncated`, `length`, `byte_order`, `kind`.
 """

@@ -18,14 +18,18 @@ class Fields:
         data: The whole message.
         start: Where the piece begins.
         end: Where it ends; the end of the message by default.
+        unwanted: Gets the places that nobody reads: attributes that are not on a list, and what is passed over.
     """
 
-    __slots__ = ("_at", "_data", "_end")
+    __slots__ = ("_at", "_data", "_end", "_unwanted")
 
-    def __init__(self, data: bytes, start: int = 0, end: int | None = None) -> None:
+    def __init__(
+        self, data: bytes, start: int = 0, end: int | None = None, unwanted: list[tuple[int, int]] | None = None
+    ) -> None:
         self._data = data
         self._at = start
         self._end = len(data) if end is None else end
+        self._unwanted = [] if unwanted is None else unwanted
 
     def u8(self) -> int:
         """The next byte.
@@ -67,7 +71,7 @@ class Fields:
             WireError: there are not as many.
         """
         start = self._step(size)
-        return Fields(self._data, start, start + size)
+        return Fields(self._data, start, start + size, self._unwanted)
 
     def listed(self) -> Iterator[Fields]:
         """The piece of a list, once for each of its elements; the list begins with its count and its length in bytes.
@@ -90,12 +94,23 @@ class Fields:
         found: dict[int, bytes] = {}
         for piece in self.listed():
             name = piece.u16()
-            value = piece.take(piece.u16())
-            if name in wanted:
-                if name in found:
-                    raise WireError("length")
-                found[name] = value
+            value = piece.part(piece.u16())
+            if name not in wanted:
+                value.pass_over()
+            elif name in found:
+                raise WireError("length")
+            else:
+                found[name] = value.rest()
         return found
+
+    def rest(self) -> bytes:
+        """What is left of the piece."""
+        return self.take(self._end - self._at)
+
+    def pass_over(self) -> None:
+        """Nobody reads what is left of the piece."""
+        self._unwanted.append((self._at, self._end))
+        self._at = self._end
 
     def finish(self) -> None:
         """Nothing may be left.

@@ -105,21 +105,25 @@ class Refusal(NamedTuple):
 Message: TypeAlias = Event | Result | WaveList | Refusal
 
 
-def read(message: bytes) -> Message | None:
+def read(message: bytes, unwanted: list[tuple[int, int]] | None = None) -> Message | None:
     """The meaning of a message of the data export; None for one that is of no use to a reader.
+
+    Args:
+        message: All of it.
+        unwanted: Gets the places in it that nobody reads.
 
     Raises:
         WireError: it is no such message, is cut short, or its lengths do not come out.
     """
     if message[:4] not in (polls.ENVELOPE, _NOMENCLATURE):
         raise WireError("byte_order" if message[:4] in _OTHER_ENDIAN else "kind")
-    fields = Fields(message, 4)
+    fields = Fields(message, 4, unwanted=unwanted)
     operation = fields.u16()
     fields_of = fields.part(fields.u16())
     fields.finish()
     if operation == polls.ERROR:
         refusal = Refusal(fields_of.u16(), fields_of.u16())
-        fields_of.part(fields_of.u16())
+        fields_of.part(fields_of.u16()).pass_over()
         fields_of.finish()
         return refusal
     part, place = None, 0
@@ -138,6 +142,7 @@ def read(message: bytes) -> Message | None:
     if command == polls.GET:
         return _wave_list(body, invoke)
     if command != polls.CONFIRMED_ACTION:
+        body.pass_over()
         return None
     action = body.u16()
     answer = body.part(body.u16())
@@ -170,6 +175,7 @@ def _event(body: Fields, invoke: int, command: int) -> Event | None:
     content = body.part(body.u16())
     body.finish()
     if event not in (polls.MDS_CREATE, polls.CONNECT_INDICATION):
+        content.pass_over()
         return None
     if event == polls.MDS_CREATE:
         content.take(6)
