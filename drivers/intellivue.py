@@ -122,7 +122,7 @@ class IntelliVueDriver(Driver):
         self._deframer = framing.Deframer()
         self._names = Names(catalogue, settings.channels, self.told)
         self._numbers = Numbers()
-        self._told_once: set[str] = set()
+        self._told_once: set[tuple[EventKind, str]] = set()
         self._wait = FIRST_WAIT_NS
         self._asked_at = 0
         self._talk = Talk(Phase.WAITING, 0)
@@ -316,7 +316,7 @@ class IntelliVueDriver(Driver):
             done = question.answers.take(result)
             polling.questions.heard(question, now)
             self._wait = FIRST_WAIT_NS
-            self._told_once.clear()
+            self._told_once -= {each for each in self._told_once if each[0] is EventKind.LINK}
             self._note(question, polling)
             self._use(question, done, polling, now)
             return
@@ -384,9 +384,9 @@ class IntelliVueDriver(Driver):
         self.identity.update({name: text for name, text in found.items() if text})
 
     def _once(self, event: EventKind, text: str, **detail: object) -> None:
-        """Tells something that would otherwise be told at every attempt; data make it news again."""
-        if text not in self._told_once:
-            self._told_once.add(text)
+        """Tells something that would otherwise be told at every attempt; data make trouble with the link news again."""
+        if (event, text) not in self._told_once:
+            self._told_once.add((event, text))
             self.told(event, text, **detail)
 
 

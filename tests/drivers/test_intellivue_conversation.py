@@ -261,6 +261,7 @@ def test_a_repeated_mds_create_is_answered_and_changes_nothing() -> None:
 def test_what_the_monitor_refuses_to_tell_is_told_once_and_asked_seldom() -> None:
     bench = quiet()
     bench.receive(pdu.error(5, 0))
+    bench.receive(numerics_of((0x41, number(16770, 71.0, 2720))))
     bench.receive(pdu.error(5, 0))
     assert bench.texts == ["the monitor refuses waves"]
     assert bench.counters["refused_0"] == 2

@@ -147,7 +147,7 @@ class Names:
         if (name, wave) not in self._units:
             if len(self._units) >= MOST_NAMES:
                 return Plan(problem="unmapped")
-            text = f"code {code} has no channel; kept as {name}"
+            text = f"code {code} has no channel of its own; kept as {name}"
             self._tell(EventKind.UNMAPPED, text, code=code, unit=_ucum(unit), private=code % 65536 >= 0xF000)
             self._units[name, wave] = unit
         # What has no unit in the catalogue stays in the unit that it first came in.
