@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from acquisition.journal.salvage import Selection, blocks, opened
-from acquisition.journal.schema import day_files, suppress_damage
+from acquisition.journal.schema import Block, day_files, rows, suppress_damage
 from acquisition.lanes import Progress, Span
 
 _TOTAL = "SELECT CAST(since AS INTEGER), seq, CAST(total AS INTEGER) FROM block"
@@ -120,11 +120,19 @@ def _start_of(path: Path) -> _Start | None:
         return None
     if key not in _STARTS:
         with opened(path, []) as connection, suppress_damage():
-            row = connection.execute(f"{_TOTAL} ORDER BY seq LIMIT 1").fetchone() if connection else None
+            row = (
+                next(filter(_is_intact, rows(connection, "SELECT * FROM block ORDER BY seq")), None)
+                if connection
+                else None
+            )
             if connection is not None and row is not None:
-                since, first, total = row
-                _STARTS[key] = _Start(since, total - _points(connection, since - 1, first))
+                _STARTS[key] = _Start(row.since, row.total - _points(connection, row.since - 1, row.seq))
     return _STARTS.get(key)
+
+
+def _is_intact(block: Block) -> bool:
+    # One that is not may show any number, and a file that seems to start too early would hide those before it.
+    return block.intact
 
 
 def _size(path: Path) -> int:

@@ -168,6 +168,11 @@ def block_rows(
         try:
             for block in rows(connection, _SELECT, selection.parameters(after)):
                 if block.intact:  # or its number may be any
+                    if block.seq <= after:
+                        damaged.append(
+                            f"{name}: block {block.seq} comes after block {after}: what is between is passed"
+                        )
+                        continue  # a tree that leads back, for a forwarder for ever
                     after = block.seq
                 yield block, _content(block, name, damaged, decode)
         except sqlite3.DatabaseError as error:
