@@ -66,6 +66,7 @@ class Daemon:
         self._links = Links(device.link for device in config.device)
         self._closing = contextlib.ExitStack()
         self._steps = 0
+        self._is_begun = False
         self._complaint = ""
 
     async def run(self) -> None:
@@ -91,8 +92,9 @@ class Daemon:
             finally:
                 notify("STOPPING=1")
                 self._closing.close()
-                with contextlib.suppress(JournalError):  # the next start then says that this run did not end cleanly
-                    journal.end_run(clock.now().utc_ns)
+                if self._is_begun:
+                    with contextlib.suppress(JournalError):  # the next start says that this run did not end cleanly
+                        journal.end_run(clock.now().utc_ns)
                 self._write_status(journal, clock)
                 logger.info("stopped")
 
@@ -100,9 +102,14 @@ class Daemon:
         now = clock.now()
         boot_id = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else ""
         run = {"start_ns": now.utc_ns, "boot_id": boot_id, "pid": os.getpid(), "version": version("ecmo-daq")}
-        previous = journal.begin_run(run)
+        try:
+            previous = journal.begin_run(run)
+            self._is_begun = True
+        except JournalError as error:  # what is stored can still be delivered, and perhaps there will be space
+            previous = None
+            logger.error("%s", error)
         self._cause, self._evidence = GapCause.DAEMON_DOWN, "the service was not running"
-        text = "started for the first time with this journal"
+        text = "started for the first time with this journal" if self._is_begun else "started; the disk did not take it"
         if previous is not None:
             clean = previous.get("end_ns") is not None
             rebooted = previous.get("boot_id") != boot_id

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from acquisition.journal.schema import connect, damage, is_damage, set_aside
+from acquisition.journal.schema import connect, damage, is_damage, reading, set_aside
 from acquisition.lanes import Progress, Span
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Cursors:
         damaged: Reports of files that were set aside.
 
     Raises:
-        sqlite3.Error: the file cannot be opened and is not damaged.
+        sqlite3.Error: the file can neither be opened nor be read, and is not damaged.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -80,16 +80,19 @@ class Cursors:
         self._gathering = threading.Lock()
         self._database = threading.RLock()
         self._path = directory / FILE
+        self._moved: set[str] = set()
+        self._rejected: list[Quarantined] = []
+        self._is_copy = False
         try:
             self._connection = self._open()
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
-                raise
-            self.damaged.append(f"{FILE}: {error}; set aside as {set_aside(self._path).name}; all is delivered again")
-            self._connection = self._open()
+                self._connection, self._is_copy = self._copied(error), True
+            else:
+                aside = set_aside(self._path).name
+                self.damaged.append(f"{FILE}: {error}; set aside as {aside}; all is delivered again")
+                self._connection = self._open()
         self._progress = progress_in(self._connection)
-        self._moved: set[str] = set()
-        self._rejected: list[Quarantined] = []
 
     def _open(self) -> sqlite3.Connection:
         connection = connect(self._path)
@@ -104,9 +107,28 @@ class Cursors:
             raise
         return connection
 
+    def _copied(self, refused: sqlite3.Error) -> sqlite3.Connection:
+        """A copy in memory, for a disk so full that nothing can be written: what is stored can still be delivered."""
+        if not self._path.exists():
+            raise refused
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        try:
+            with reading(self._path) as connection:
+                if connection is None:
+                    raise refused
+                connection.backup(copy)
+        except BaseException:
+            copy.close()
+            raise
+        return copy
+
     @contextmanager
     def _transaction(self, *, synced: bool) -> Iterator[sqlite3.Connection]:
         with self._database:
+            if self._is_copy:
+                connection = self._open()
+                self._connection.close()
+                self._connection, self._is_copy = connection, False
             self._connection.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
             try:

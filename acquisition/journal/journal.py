@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shutil
 import sqlite3
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
@@ -34,6 +35,7 @@ from acquisition.model import Observation
 LOCK = "lock"
 REMEMBERED = 32
 """Rows whose blocks are kept at hand, because a merged range is read in many batches: two ranges of a full bed."""
+_FULL_BYTES = 1 << 16
 
 
 class Journal:
@@ -106,6 +108,10 @@ class Journal:
         self._news = asyncio.Event()
 
     def _refused_by_disk(self, cause: str) -> None:
+        with contextlib.suppress(OSError):
+            # Of a full disk SQLite may only say that a file it needs cannot be made.
+            if "full" not in cause and shutil.disk_usage(self._directory).free < _FULL_BYTES:
+                cause += "; the disk is full"
         self._refusal = cause
         self._refused.set()
 
@@ -305,8 +311,9 @@ def _locked(path: Path) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk; it only helps a person
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     except BlockingIOError as error:
         owner = os.pread(descriptor, 20, 0).decode("ascii", "replace")
         os.close(descriptor)

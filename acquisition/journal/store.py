@@ -53,7 +53,7 @@ class Store:
 
     Raises:
         JournalError: a newer version wrote the newest file.
-        sqlite3.Error: a file cannot be opened and is not damaged.
+        sqlite3.Error: a file cannot be read and is not damaged.
     """
 
     def __init__(self, directory: Path, cursors: Cursors) -> None:
@@ -64,6 +64,7 @@ class Store:
         self._directory = directory
         self._cursors = cursors
         self._connection: sqlite3.Connection | None = None
+        self._is_log_doubtful = False
         self._summary = summaries.Summary()
         self._groups = 0
         self._sound = new_file()
@@ -85,7 +86,10 @@ class Store:
             if not is_set_aside(path) and path.name[:10] < self._day:
                 merge_past(path)
         if self._day and day_file(directory, self._day).exists():
-            self._open()
+            # On a full disk the next group tries again, and beside a reader the log stays.
+            with contextlib.suppress(sqlite3.OperationalError):
+                self._open()
+                self._empty_log()
 
     def _mend(self, aside: Path) -> None:
         try:
@@ -185,12 +189,24 @@ class Store:
         try:
             if self._connection is None:
                 self._open()
+            if self._is_log_doubtful:
+                self._empty_log()
             self._commit(self._numbered(packed), packed, keys)
         except BaseException:
             # After a failed sync SQLite's view of the file may differ from the disk's: read it anew next time.
             self._drop()
             raise
         self.newest_ns = max(self.newest_ns, newest)
+
+    def _empty_log(self) -> None:
+        """Moves everything out of a log in which a sync failed.
+
+        What the kernel then took for written is in its memory alone: what follows it in the log would end with it.
+        """
+        busy, *_ = self._opened().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise sqlite3.OperationalError("a sync failed, and somebody reads the log that must be emptied first")
+        self._is_log_doubtful = False
 
     def _numbered(self, packed: Sequence[Packed]) -> list[Block]:
         blocks = []
@@ -293,6 +309,7 @@ class Store:
         return self._connection
 
     def _drop(self) -> None:
+        self._is_log_doubtful = True
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
