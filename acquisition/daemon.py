@@ -11,7 +11,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from acquisition.catalogue import Catalogue
@@ -23,6 +23,7 @@ from acquisition.growth import hours
 from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth
 from acquisition.housekeeping import Housekeeper
 from acquisition.interfaces import Sink
+from acquisition.journal.backlog import SinkBytes
 from acquisition.journal.journal import Journal
 from acquisition.live import LiveView
 from acquisition.model import EventKind, GapCause
@@ -43,6 +44,14 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Unsent(NamedTuple):
+    """What a sink does not have, as far as the journal could tell last: points, since when, on how much disk."""
+
+    backlog: int = 0
+    oldest_ns: int | None = None
+    on_disk: SinkBytes = SinkBytes(0, 0)
 
 
 class Daemon:
@@ -67,6 +76,7 @@ class Daemon:
         self._closing = contextlib.ExitStack()
         self._steps = 0
         self._is_begun = False
+        self._unsent: dict[str, Unsent] = {}
         self._complaint = ""
 
     async def run(self) -> None:
@@ -245,16 +255,19 @@ class Daemon:
 
     def _sink_healths(self, journal: Journal, disk: JournalHealth) -> Iterator[SinkHealth]:
         for forwarder in self.forwarders:
-            status, backlog = forwarder.status, journal.backlog(forwarder.name)
-            on_disk = journal.sink_bytes(forwarder.name, backlog)
+            status = forwarder.status
+            with contextlib.suppress(JournalError):  # the forwarder then says so; these stay as they were
+                backlog, oldest_ns = journal.backlog(forwarder.name), journal.oldest_unsent(forwarder.name)
+                self._unsent[forwarder.name] = Unsent(backlog, oldest_ns, journal.sink_bytes(forwarder.name, backlog))
+            unsent = self._unsent.get(forwarder.name, Unsent())
             yield SinkHealth(
                 id=forwarder.name,
                 state=status.state.value,
                 delivered=status.delivered,
-                backlog=backlog,
-                backlog_bytes=on_disk.waiting,
-                hours_left=hours(disk.room_bytes + on_disk.had, disk.bytes_per_second),
-                oldest_unsent_ns=journal.oldest_unsent(forwarder.name),
+                backlog=unsent.backlog,
+                backlog_bytes=unsent.on_disk.waiting,
+                hours_left=hours(disk.room_bytes + unsent.on_disk.had, disk.bytes_per_second),
+                oldest_unsent_ns=unsent.oldest_ns,
                 points_per_second=status.points_per_second,
                 quarantined=status.quarantined,
                 last_error=status.last_error,

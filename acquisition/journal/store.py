@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from acquisition.journal import summary as summaries
@@ -34,6 +35,17 @@ logger = logging.getLogger(__name__)
 
 RESERVED = 65_536
 """Numbers reserved at a time, so that the mark is synced every ten minutes or so and not with every group."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """What the disk refused since the last group that it took: from which number, behind what, with which keys."""
+
+    first: int
+    last_seq: int
+    newest_ns: int
+    total: int
+    keys: tuple[tuple[str, str], ...]
 
 
 class Store:
@@ -65,6 +77,7 @@ class Store:
         self._cursors = cursors
         self._connection: sqlite3.Connection | None = None
         self._is_log_doubtful = False
+        self._refused: _Refused | None = None
         self._summary = summaries.Summary()
         self._groups = 0
         self._sound = new_file()
@@ -182,11 +195,13 @@ class Store:
     def _write(self, packed: Sequence[Packed], keys: Sequence[tuple[str, str]]) -> None:
         newest = max((each.last_ns for each in packed), default=0)
         day = max(self._day, day_of(newest)) if packed or not self._day else self._day
-        if day != self._day:
-            self.merge_rest()
-            self._finish()
-            self._day = day
         try:
+            if self._refused is not None:
+                self._take_back(self._refused)
+            if day != self._day:
+                self.merge_rest()
+                self._finish()
+                self._day = day
             if self._connection is None:
                 self._open()
             if self._is_log_doubtful:
@@ -195,8 +210,25 @@ class Store:
         except BaseException:
             # After a failed sync SQLite's view of the file may differ from the disk's: read it anew next time.
             self._drop()
+            before = self._refused or _Refused(self._next, self.last_seq, self.newest_ns, self.total, ())
+            self._refused = replace(before, keys=(*before.keys, *keys))
             raise
         self.newest_ns = max(self.newest_ns, newest)
+
+    def _take_back(self, refused: _Refused) -> None:
+        """Deletes a group that was reported as failed and is there after all: it comes again from who was told."""
+        if self._connection is None:
+            self._open()
+        if self._is_log_doubtful:
+            self._empty_log()
+        connection = self._opened()
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("DELETE FROM block WHERE seq >= ?", (refused.first,))
+        connection.executemany("DELETE FROM message_key WHERE device = ? AND key = ?", refused.keys)
+        connection.execute("COMMIT")
+        self._summary = summaries.load(connection)
+        self.last_seq, self.newest_ns, self.total = refused.last_seq, refused.newest_ns, refused.total
+        self._refused = None
 
     def _empty_log(self) -> None:
         """Moves everything out of a log in which a sync failed.

@@ -1,4 +1,4 @@
-"""What a start on a disk that is full, read-only or not ours to write to does: it says so, and what is stored is sent."""
+"""A start on a disk that is full, read-only or not ours to write to: it says so, and what is stored is sent."""
 
 from __future__ import annotations
 
