@@ -213,8 +213,8 @@ async def test_while_nothing_can_be_read_a_sink_waits_in_words_and_then_gets_eve
         )
 
         def sent() -> list[int]:
-            points = [point for each in server.requests for point in each.points]
-            return [int(point.fields["sim_counter"]) for point in points if "sim_counter" in point.fields]
+            points = [dict(point.fields) for each in server.requests for point in each.points]
+            return [int(point["sim_counter"]) for point in points if "sim_counter" in point]
 
         async with daemon(config) as running:
             await until(lambda: len(sent()) >= 5)
