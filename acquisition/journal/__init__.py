@@ -14,7 +14,8 @@ and the high-water mark of `seq` are in `cursors.db`, apart from the readings.
 **Write.** One thread writes. It wakes on the first append, waits one commit interval, and commits all that has
 gathered as one transaction. A group goes to the day of its newest time, but never to an older file than the last.
 An append never blocks. When too much waits for the disk, an append fails at once. When the disk refuses, the group
-fails, what is appended before its callers know of it fails too, and the next is tried again. One observation that
+fails, what is appended before its callers know of it fails too, and the next is tried again: behind nothing that a
+failed sync may have left in memory alone, and after taking back what of the failed group is there. One observation that
 cannot be stored fails its own append and no other. Keys of messages are stored in the transaction of their readings.
 One process writes; a second is refused.
 
@@ -44,7 +45,8 @@ file, and a log that is damaged before its last transaction, of which SQLite wou
 sealed anew in a copy. A start that is cut short is done again by the next. What a power cut leaves is never called
 damage: in the last transaction a damaged log cannot be told from it, and that one group goes unreported.
 Numbers go on after the largest ever reserved, even when every day file is lost. A start knows how the run before it
-ended.
+ended. On a full disk a start serves what is stored and takes readings as soon as there is space; only if a log was left
+and the reserve is gone, it must wait for space.
 """
 
 from acquisition.journal.journal import Journal

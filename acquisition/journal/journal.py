@@ -27,7 +27,7 @@ from acquisition.journal.reader import JournalReader, JournalStat
 from acquisition.journal.retention import Limits
 from acquisition.journal.salvage import disk_errors
 from acquisition.journal.store import Store
-from acquisition.journal.tidying import Tidying
+from acquisition.journal.tidying import RESERVE, Tidying
 from acquisition.journal.writer import Committed, Writer
 from acquisition.lanes import LATE_NS, Progress
 from acquisition.model import Observation
@@ -35,7 +35,7 @@ from acquisition.model import Observation
 LOCK = "lock"
 REMEMBERED = 32
 """Rows whose blocks are kept at hand, because a merged range is read in many batches: two ranges of a full bed."""
-_FULL_BYTES = 1 << 16
+_FULL_BYTES = 1 << 20
 
 
 class Journal:
@@ -83,6 +83,9 @@ class Journal:
             self._lock = _locked(self._directory / LOCK)
             undo.callback(os.close, self._lock)
             discard_unfinished(self._directory)
+            if _is_full(self._directory):
+                # To read what is in a log, SQLite has to make a file beside it.
+                (self._directory / RESERVE).unlink(missing_ok=True)
             self._cursors = Cursors(self._directory)
             undo.callback(self._cursors.close)
             self._store = Store(self._directory, self._cursors)
@@ -108,11 +111,7 @@ class Journal:
         self._news = asyncio.Event()
 
     def _refused_by_disk(self, cause: str) -> None:
-        with contextlib.suppress(OSError):
-            # Of a full disk SQLite may only say that a file it needs cannot be made.
-            if "full" not in cause and shutil.disk_usage(self._directory).free < _FULL_BYTES:
-                cause += "; the disk is full"
-        self._refusal = cause
+        self._refusal = _in_words(cause, self._directory)
         self._refused.set()
 
     # -- writing -----------------------------------------------------------------------------------------------------
@@ -326,13 +325,26 @@ def _locked(path: Path) -> int:
     return descriptor
 
 
+def _is_full(directory: Path) -> bool:
+    try:
+        return shutil.disk_usage(directory).free < _FULL_BYTES
+    except OSError:
+        return False
+
+
+def _in_words(cause: str, directory: Path) -> str:
+    """Of a full disk SQLite may only say that a file it needs cannot be made."""
+    return f"{cause}; the disk is full" if "full" not in cause and _is_full(directory) else cause
+
+
 @contextlib.contextmanager
 def _opening(directory: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
         raise JournalError(
-            f"{directory}: the journal cannot be opened: {error}", hint="is the directory writable and the disk sound?"
+            f"{directory}: the journal cannot be opened: {_in_words(str(error), directory)}",
+            hint="is the directory writable and the disk sound?",
         ) from error
 
 

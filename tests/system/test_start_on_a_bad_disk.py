@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from acquisition.daemon import Daemon
+from acquisition.errors import JournalError
 from acquisition.journal import Journal
 from acquisition.journal.reader import JournalReader
+from acquisition.journal.tidying import RESERVE
 from acquisition.lanes import Progress
 from acquisition.model import Event, EventKind, Numerics
 from simulators.links import attached
@@ -66,6 +69,27 @@ async def test_a_journal_on_a_full_disk_opens_with_its_cursors_and_takes_reading
         assert journal.damaged == []
         assert len(await everything(journal)) == STORED + 1
         assert journal.progress("central").cursor == 10
+
+
+async def test_a_journal_that_crashed_opens_on_a_full_disk_if_it_has_its_reserve_and_else_says_why_not(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    async with Journal(tmp_path / "before", commit_interval_s=QUICK) as journal:
+        for number in range(STORED):
+            await journal.append([numerics(T0 + number * 1_000_000_000, float(number))])
+        for path in (tmp_path / "before").iterdir():
+            if not path.name.endswith("-shm"):
+                shutil.copy(path, small_disk)
+    (small_disk / RESERVE).write_bytes(bytes(1 << 20))
+    fill(small_disk)
+    (small_disk / RESERVE).rename(small_disk / "elsewhere")
+    with pytest.raises(JournalError, match="the disk is full"):
+        await Journal(small_disk).__aenter__()
+    (small_disk / "elsewhere").rename(small_disk / RESERVE)
+    async with Journal(small_disk, commit_interval_s=QUICK) as journal:
+        assert len(await everything(journal)) == STORED
+        await journal.append([numerics(T0 + DAY_NS)])
+        assert len(await everything(journal)) == STORED + 1
 
 
 async def test_a_daemon_that_starts_on_a_full_disk_says_so_sends_what_is_stored_and_stores_when_there_is_space(
