@@ -102,8 +102,8 @@ class Daemon:
             finally:
                 notify("STOPPING=1")
                 self._closing.close()
-                if self._is_begun:
-                    with contextlib.suppress(JournalError):  # the next start says that this run did not end cleanly
+                with contextlib.suppress(JournalError):  # the next start then says that this run did not end cleanly
+                    if self._is_begun:
                         journal.end_run(clock.now().utc_ns)
                 self._write_status(journal, clock)
                 logger.info("stopped")
@@ -113,8 +113,7 @@ class Daemon:
         boot_id = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else ""
         run = {"start_ns": now.utc_ns, "boot_id": boot_id, "pid": os.getpid(), "version": version("ecmo-daq")}
         try:
-            previous = journal.begin_run(run)
-            self._is_begun = True
+            previous, self._is_begun = journal.begin_run(run), True
         except JournalError as error:  # what is stored can still be delivered, and perhaps there will be space
             previous = None
             logger.error("%s", error)

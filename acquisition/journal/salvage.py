@@ -163,7 +163,7 @@ def block_rows(
     Raises:
         sqlite3.Error: the file cannot be read now, though it is not damaged.
     """
-    after = selection.after
+    after, fruitless = selection.after, 0
     while True:
         try:
             for block in rows(connection, _SELECT, selection.parameters(after)):
@@ -173,15 +173,19 @@ def block_rows(
                             f"{name}: block {block.seq} comes after block {after}: what is between is passed"
                         )
                         continue  # a tree that leads back, for a forwarder for ever
-                    after = block.seq
+                    after, fruitless = block.seq, 0
                 yield block, _content(block, name, damaged, decode)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
             for block in _one_by_one(connection, selection, after):
-                after = block.seq if block.intact else after
+                if block.intact:
+                    after, fruitless = block.seq, 0
                 yield block, _content(block, name, damaged, decode)
             good, bad = _hole(connection, after, selection.last_row)
+            # A damaged number may be as large as any: holes that follow each other on the way to it become longer.
+            fruitless += 1
+            bad = min(max(bad, good + (1 << max(0, fruitless - 16))), selection.last_row)
             if good < selection.upto:  # what is behind may yet be of use, and is no loss to who did not ask for it
                 until = min(bad, selection.upto)
                 damaged.append(f"{name}: {error}: nothing can be read of blocks {good + 1} to {until}")

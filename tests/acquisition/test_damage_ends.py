@@ -116,7 +116,7 @@ async def ask_everything(directory: Path) -> None:
     assert len(times) == len(set(times)), "read twice"
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", [*range(40), 1236])
 async def test_however_damaged_a_file_is_every_question_to_it_ends(
     tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
