@@ -10,6 +10,7 @@ from collections import deque
 from pathlib import Path
 
 from acquisition.journal.merging import is_merged, merge_range, merged_upto
+from acquisition.journal.salvage import damage_of
 from acquisition.journal.schema import connect_day, is_damage, reading, suppress_damage
 from acquisition.journal.summary import Summary, load
 from acquisition.lanes import LATE_NS
@@ -76,6 +77,8 @@ def merge_past(path: Path) -> None:
         with reading(path) as read_only:
             if read_only is None or is_merged(read_only):
                 return
+        if damage_of(path):
+            return  # it is reported where it is read; nothing is written to such a tree
         with contextlib.closing(connect_day(path)) as connection:
             summary = load(connection)
             sum_up(connection, summary)

@@ -101,6 +101,22 @@ def opened(path: Path, damaged: list[str]) -> Iterator[sqlite3.Connection | None
         yield connection
 
 
+def damage_of(path: Path) -> str:
+    """What SQLite finds wrong with the trees of a file, the first of it; empty if nothing. Reads all of it.
+
+    Raises:
+        sqlite3.Error: the file cannot be read now, though it is not damaged.
+    """
+    try:
+        with reading(path) as connection:
+            found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if connection else "ok"
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        found = str(error)
+    return "" if found == "ok" else " ".join(found.split())
+
+
 def blocks(
     connection: sqlite3.Connection,
     name: str,
@@ -123,15 +139,19 @@ def blocks(
         sqlite3.Error: the file cannot be read now, though it is not damaged.
     """
     held: list[Original | tuple[int, str]] = []
-    newest = selection.after
+    given = newest = selection.after
     reports: list[str] = []
 
     def in_turn() -> Iterator[Original]:
+        nonlocal given
         for each in sorted(held, key=lambda each: each[0]):
-            if isinstance(each, Original):
-                yield each
-            else:
+            if not isinstance(each, Original):
                 damaged.append(each[1])
+            elif (
+                each.seq > given
+            ):  # a damaged tree may lead to a page out of use, with blocks from before they were merged
+                given = each.seq
+                yield each
         held.clear()
 
     for row, content in block_rows(connection, name, selection, reports, decode):

@@ -15,7 +15,7 @@ from acquisition.journal.cursors import Cursors
 from acquisition.journal.dropping import Dropped, trim
 from acquisition.journal.mending import fault, mend
 from acquisition.journal.merger import Merger, merge_past, sum_up
-from acquisition.journal.salvage import Selection, block_rows
+from acquisition.journal.salvage import Selection, block_rows, damage_of
 from acquisition.journal.schema import (
     Block,
     connect_day,
@@ -93,6 +93,8 @@ class Store:
             self._survey(path)
         self._reserved = max(cursors.mark, self.last_seq)
         self._next = self._reserved + 1
+        if self.last_seq < cursors.mark:
+            self._check_newest()
         days = [path.name[:10] for path in day_files(directory)]
         self._day = days[-1] if days else ""
         for path in day_files(directory):
@@ -104,12 +106,19 @@ class Store:
                 self._open()
                 self._empty_log()
 
+    def _check_newest(self) -> None:
+        """Sets the newest file aside if its tree is damaged, which SQLite does not notice when it writes to it.
+
+        The last number is the mark after every end in order; where it is not, the run before crashed, or blocks hide.
+        """
+        for path in day_files(self._directory)[-1:]:
+            if not is_set_aside(path) and (report := damage_of(path)):
+                self._set_aside(path, report)
+
     def _mend(self, aside: Path) -> None:
         try:
             mend(aside, self._sound)
-        except (
-            OSError
-        ) as error:  # on a full disk; what is readable as it is will be read, and the next start tries again
+        except OSError as error:  # a full disk: what is readable as it is will be read, and the next start tries again
             logger.error("%s cannot be mended: %s", aside.name, error)
             self.damaged.append(f"{aside.name} cannot be mended: {error}")
 
