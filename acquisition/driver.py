@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from acquisition.catalogue import Catalogue
 from acquisition.errors import ForbiddenFrameError, WireError
@@ -101,6 +101,7 @@ class Profile(BaseModel):
         source: The document and section that the layout comes from.
         verified: Whether it was tried on the hardware; if not, `check` says so.
         link: Usual parameters of the line, as in a link URL's query (`baud=57600&parity=even`).
+        template: What a site must fill in, and from where, before this file describes a device; such a file is refused.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -109,6 +110,14 @@ class Profile(BaseModel):
     source: str
     verified: bool = False
     link: str = ""
+    template: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_template(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("template"):
+            raise ValueError(f"this profile is a template and describes no device yet: {data['template']}")
+        return data
 
 
 class Driver(ABC):
