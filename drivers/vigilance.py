@@ -15,10 +15,9 @@ from pydantic import Field
 
 from acquisition.catalogue import Catalogue
 from acquisition.driver import Driver, DriverOptions, Profile
-from acquisition.errors import ConfigError, UnitError
 from acquisition.model import EventKind, State
-from acquisition.units import conversion
 from acquisition.wire.ifmout import IdentityCut, cut, fields_of, fits, value_of
+from acquisition.wire.quantities import conversions_of
 
 UNITS: Mapping[str, str] = {
     **dict.fromkeys("CI", "L/min"),
@@ -68,7 +67,7 @@ class VigilanceDriver(Driver):
         super().__init__(options, catalogue, profile)
         given = options.channels if isinstance(options, VigilanceOptions) else {}
         self._channels = {letter: channel for letter, channel in {**CHANNELS, **given}.items() if channel}
-        self._conversions = _conversions(self._channels, catalogue)
+        self._conversions = conversions_of(UNITS, self._channels, catalogue)
         self.identity = {"make": "Edwards"}
         self.link_defaults = "baud=19200&parity=none"
         self._told: dict[str, str] = {}
@@ -141,27 +140,3 @@ class VigilanceDriver(Driver):
             if field.isprintable() and self._told.get(letter, "") != field:
                 self._told[letter] = field
                 self.told(kind, f"{what} {letter} is {field}", field=letter, value=field)
-
-
-def _conversions(channels: Mapping[str, str], catalogue: Catalogue) -> dict[str, tuple[float, float]]:
-    """From the unit of each field to that of its channel.
-
-    Raises:
-        ConfigError: with every channel that does not exist or cannot take the unit.
-    """
-    problems, found = [], {}
-    for letter, channel in channels.items():
-        if letter not in UNITS:
-            problems.append(f"channels: {letter!r} is no field with a unit (have: {', '.join(UNITS)})")
-        elif channel not in catalogue:
-            problems.append(f"channels: {channel!r} is not in the catalogue")
-        else:
-            try:
-                found[letter] = conversion(UNITS[letter], catalogue.unit(channel))
-            except UnitError as error:
-                problems.append(f"channels: {channel!r}: {error}")
-    if len(set(channels.values())) < len(channels):
-        problems.append(f"channels: two fields would both be one channel: {dict(channels)}")
-    if problems:
-        raise ConfigError(problems)
-    return found

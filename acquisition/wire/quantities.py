@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from acquisition.catalogue import Catalogue, ChannelKind
-from acquisition.errors import UnitError
+from acquisition.errors import ConfigError, UnitError
 from acquisition.model import EventKind, State
 from acquisition.units import conversion
 
@@ -235,6 +235,37 @@ def misfits(quantities: Sequence[Quantity], given: Mapping[str, str], what: str)
     known = {name for quantity in quantities for name in (quantity.channel, quantity.name) if name}
     for name in sorted(given.keys() - known):
         yield f"channels: the profile has no {name!r} (have: {', '.join(sorted(known))})"
+
+
+def conversions_of(
+    units: Mapping[str, str], channels: Mapping[str, str], catalogue: Catalogue
+) -> dict[str, tuple[float, float]]:
+    """Factor and offset from the unit of each field to that of its channel.
+
+    Args:
+        units: Of the fields that can be a channel.
+        channels: Field to channel.
+        catalogue: What the channels must be in.
+
+    Raises:
+        ConfigError: with every channel that does not exist or cannot take the unit.
+    """
+    problems, found = [], {}
+    for letter, channel in channels.items():
+        if letter not in units:
+            problems.append(f"channels: {letter!r} is no field with a unit (have: {', '.join(units)})")
+        elif channel not in catalogue:
+            problems.append(f"channels: {channel!r} is not in the catalogue")
+        else:
+            try:
+                found[letter] = conversion(units[letter], catalogue.unit(channel))
+            except UnitError as error:
+                problems.append(f"channels: {channel!r}: {error}")
+    if len(set(channels.values())) < len(channels):
+        problems.append(f"channels: two fields would both be one channel: {dict(channels)}")
+    if problems:
+        raise ConfigError(problems)
+    return found
 
 
 def number(text: str) -> float:
