@@ -17,6 +17,7 @@ from rich.console import Console
 
 from acquisition import INTENDED_USE
 from acquisition.archive.tables import write_csv, write_json
+from acquisition.case_log import trace_of_log
 from acquisition.catalogue import Catalogue
 from acquisition.clock import SystemClock, from_rfc3339
 from acquisition.config import Config, load_config, profile_search
@@ -27,7 +28,7 @@ from acquisition.journal.reader import JournalReader
 from acquisition.journal_cli import AnyConfigPath, AsJson, JournalPath, journal_app, journal_directory, needed
 from acquisition.logs import configure
 from acquisition.registry import build_driver
-from acquisition.replay import record_link, replay_trace
+from acquisition.replay import record_link, replay_trace, zone_of
 from acquisition.screen import age, status_screen
 from acquisition.transports.links import Links
 
@@ -185,6 +186,22 @@ def replay(
         replay_trace(trace, driver, profile, _pairs(option), factor, timezone, sys.stdout, as_json=as_json)
     )
     err.print(summary, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command("case-log")
+def case_log(
+    log: Annotated[Path, typer.Argument(help="Case log as exported, with a header line.")],
+    trace: Annotated[Path, typer.Argument(help="Trace file to write; must not exist.")],
+    profile: Annotated[str, typer.Option(help="Profile of the driver delimited, such as your copy of rotaflow_csv.")],
+    timezone: Annotated[str, typer.Option(help="Zone of the console's clock.")],
+) -> None:
+    """Turn a console's exported log into a trace, every row at its own time, to replay or to keep."""
+    done = trace_of_log(log, trace, profile, zone_of(timezone))
+    err.print(
+        f"{trace}: {done.rows} rows; {done.passed_over} lines without a time passed over",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()

@@ -115,7 +115,7 @@ async def replay_trace(
         raise ConfigError([f"{trace}: the trace names no driver; give --driver"])
     driver = build_driver(name, profile, options, Catalogue.shipped(), (trace.parent, Path()))
     take, count = _printer(out, as_json=as_json)
-    damage = await replay(trace, driver, take, speed=speed, zone=_zone(timezone))
+    damage = await replay(trace, driver, take, speed=speed, zone=zone_of(timezone))
     counters = ", ".join(f"{key} {number}" for key, number in sorted(driver.counters.items()))
     return f"{trace}: {count()} observations ({counters})" + (f"; {damage}" if damage else "")
 
@@ -190,7 +190,12 @@ def _printer(out: TextIO, *, as_json: bool) -> tuple[Callable[[Observation], Non
     return take, lambda: counted
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):

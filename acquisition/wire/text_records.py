@@ -314,3 +314,8 @@ class Header(Layout):
         """As `Layout.fields`."""
         found = split_fields(line, self._separator)
         return [found[place] for place in self._places] if self._count and len(found) == self._count else None
+
+    def kept(self, line: str) -> str:
+        """The line with every field emptied that no column names."""
+        fields = split_fields(line, self._separator)
+        return self._separator.join(field if place in self._places else "" for place, field in enumerate(fields))
