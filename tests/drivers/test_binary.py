@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
 from acquisition.catalogue import Catalogue, shipped_config
+from acquisition.cli import app
 from acquisition.driver import Notice, Reading
 from acquisition.errors import ConfigError, ForbiddenFrameError
 from acquisition.model import State
@@ -343,3 +345,19 @@ async def test_the_console_is_read_over_a_pseudo_terminal(tmp_path: Path) -> Non
         found, driver = await numerics_of(link, "binary", "xenios", options, until=lambda each: len(each) >= 5)
     assert all(each.values == {**shown, "ecmo_rpm_set": 3425.0} for each in found)
     assert driver.counters["frames_bad"] == 0
+
+
+def test_check_says_that_the_console_is_unverified_and_refuses_the_template(tmp_path: Path) -> None:
+    bed = '[site]\nsite = "s"\nbed = "b"\ntimezone = "UTC"\n[journal]\ndirectory = "j"\n[[device]]\nid = "pump"\n'
+    config = tmp_path / "bed.toml"
+    told = []
+    for profile in ("xenios", "cardiohelp"):
+        config.write_text(
+            f'{bed}driver = "binary"\nprofile = "{profile}"\nlink = "tcp://127.0.0.1:9"\n', encoding="utf-8"
+        )
+        told.append(CliRunner().invoke(app, ["check", "--config", str(config)]))
+    unverified, refused = told
+    assert unverified.exit_code == 0
+    assert "pump: xenios is unverified on hardware" in unverified.output
+    assert isinstance(refused.exception, ConfigError)
+    assert "ask Getinge for its serial interface document" in str(refused.exception)
