@@ -18,7 +18,8 @@ from acquisition.clock import NS, rfc3339
 from acquisition.errors import ConfigError, TraceError
 from acquisition.registry import build_driver, load_profile
 from acquisition.trace import TraceHeader, TraceWriter
-from acquisition.wire.text_records import Column, Header, time_parts
+from acquisition.wire.text_layouts import Header
+from acquisition.wire.text_records import Column, time_parts
 
 DRIVER = "delimited"
 

@@ -17,20 +17,8 @@ from acquisition.driver import Driver, DriverOptions, Profile, WallTime
 from acquisition.errors import ConfigError
 from acquisition.model import EventKind, State
 from acquisition.wire.delimited import BLANK, LineCutter, is_run
-from acquisition.wire.text_records import (
-    Column,
-    Columns,
-    Fixed,
-    Header,
-    Layout,
-    LinePattern,
-    Pairs,
-    Pattern,
-    RecordKind,
-    TextChecksum,
-    resolve,
-    time_parts,
-)
+from acquisition.wire.text_layouts import Columns, Fixed, Header, Layout, Pairs, Pattern
+from acquisition.wire.text_records import Column, LinePattern, RecordKind, TextChecksum, resolve, time_parts
 
 NS_PER_S = 1_000_000_000
 MAX_PATTERN_LINE = 512
