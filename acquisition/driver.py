@@ -120,14 +120,6 @@ class Profile(BaseModel):
         return data
 
 
-class TraceCut(Protocol):
-    """Passes on what of one direction of a link may be kept in a trace; wherever the stream is split."""
-
-    def feed(self, data: bytes) -> bytes:
-        """What of the stream up to here may be written."""
-        ...
-
-
 class Driver(ABC):
     """One conversation with one device.
 
@@ -144,8 +136,6 @@ class Driver(ABC):
     Options: ClassVar[type[DriverOptions]] = DriverOptions
     ProfileType: ClassVar[type[Profile] | None] = None
     max_buffer: ClassVar[int] = 1 << 20
-    trace_cut: ClassVar[type[TraceCut] | None] = None
-    """Cuts identity out of a trace of this device (promise 9), in place of the usual cut, which knows HL7 only."""
 
     def __init__(self, options: DriverOptions, catalogue: Catalogue, profile: Profile | None = None) -> None:
         self.catalogue = catalogue
@@ -226,6 +216,10 @@ class Driver(ABC):
     @property
     def period_ns(self) -> int | None:
         """How often readings are expected, where the driver knows."""
+        return None
+
+    def trace_cut(self) -> TraceCut | None:
+        """What cuts identity out of a raw recording, where the protocol can carry it in a form of its own."""
         return None
 
     def take_emissions(self) -> list[Emission]:

@@ -80,7 +80,6 @@ class BccDriver(Driver):
 
     Options = BccOptions
     max_buffer: ClassVar[int] = 1 << 17
-    trace_cut = IdentityCut
 
     def __init__(self, options: DriverOptions, catalogue: Catalogue, profile: Profile | None = None) -> None:
         super().__init__(options, catalogue, profile)
@@ -104,6 +103,10 @@ class BccDriver(Driver):
     def period_ns(self) -> int:
         """Nanoseconds from one question to the next."""
         return self._every
+
+    def trace_cut(self) -> IdentityCut:
+        """Keeps in a trace only what is known to be no identity."""
+        return IdentityCut()
 
     def may_send(self, frame: bytes) -> bool:
         """The two questions, and the answers to answers."""

@@ -61,7 +61,6 @@ class VigilanceDriver(Driver):
 
     Options = VigilanceOptions
     max_buffer: ClassVar[int] = 1 << 17
-    trace_cut = IdentityCut
 
     def __init__(self, options: DriverOptions, catalogue: Catalogue, profile: Profile | None = None) -> None:
         super().__init__(options, catalogue, profile)
@@ -78,6 +77,10 @@ class VigilanceDriver(Driver):
     def period_ns(self) -> int:
         """How often a frame is expected; the source does not say, so this is only what makes a gap."""
         return PERIOD_NS
+
+    def trace_cut(self) -> IdentityCut:
+        """Keeps in a trace only what is known to be no identity."""
+        return IdentityCut()
 
     def may_send(self, frame: bytes) -> bool:
         """Nothing: the monitor talks by itself."""

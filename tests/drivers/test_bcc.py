@@ -200,7 +200,7 @@ def test_after_three_silences_who_is_there_is_asked_again() -> None:
 
 def test_a_trace_has_numbers_but_no_drug_and_no_unknown_parameter(tmp_path: Path) -> None:
     device = create(dict)
-    recorder = TraceRecorder(tmp_path / "t", link="x", driver="bcc", clock=ManualClock(0), cut=BccDriver.trace_cut)
+    recorder = TraceRecorder(tmp_path / "t", link="x", driver="bcc", clock=ManualClock(0), cut=started().trace_cut())
     extra = device.encode("7", "214,50111,INPATW,81\x1e214,50111,PATNAME,Hans\x1eHans\x1e214,50113,INRT,4.2", last=True)
     wire = b"Hans" + extra + device.answers(frame_of("7", "MEM:GET", stuffed=True))[0]
     for at in range(0, len(wire), 11):

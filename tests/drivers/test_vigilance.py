@@ -121,7 +121,7 @@ def test_the_identifier_never_leaves_the_wire(tmp_path: Path) -> None:
     driver.receive(WHOLE, 0)
     assert "1234" not in repr(driver.take_emissions())
     recorder = TraceRecorder(
-        tmp_path / "t.trace", link="x", driver="vigilance", clock=ManualClock(0), cut=VigilanceDriver.trace_cut
+        tmp_path / "t.trace", link="x", driver="vigilance", clock=ManualClock(0), cut=started().trace_cut()
     )
     for at in range(0, len(WHOLE), 7):
         recorder.received(WHOLE[at : at + 7], Instant(at, at))
