@@ -218,10 +218,6 @@ class Driver(ABC):
         """How often readings are expected, where the driver knows."""
         return None
 
-    def trace_cut(self) -> TraceCut | None:
-        """What cuts identity out of a raw recording, where the protocol can carry it in a form of its own."""
-        return None
-
     def take_emissions(self) -> list[Emission]:
         """What was decoded since the last call, oldest first."""
         taken, self._emissions = self._emissions, []
