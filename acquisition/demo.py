@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 import sys
 import tempfile
 from collections import Counter
@@ -28,36 +27,6 @@ REFRESH_S = 0.25
 PLAIN_EVERY_S = 5.0
 START_S = 20.0
 
-CONFIG = """\
-[site]
-site = "demo"
-bed = "bed-1"
-timezone = "UTC"
-
-[journal]
-directory = "journal"
-min_free_gb = 0
-
-[[device]]
-id = "pump"
-driver = "modbus"
-profile = "sim_pump_console"
-link = "{pump}"
-
-[[device]]
-id = "gas"
-driver = "modbus"
-profile = "alicat_mfc"
-link = "{gas}"
-options = {{ mode = "tcp" }}
-
-[[device]]
-id = "mon"
-driver = "hl7"
-link = "{monitor}"
-options = {{ channels = {{ "1^99ECMODAQSIM" = "sim_counter" }} }}
-"""
-
 
 async def run_demo(seconds: float | None, keep: Path | None, console: Console) -> int:
     """Runs the bed for `seconds`, or until cancelled, and prints what was sent and what was stored.
@@ -74,13 +43,9 @@ async def run_demo(seconds: float | None, keep: Path | None, console: Console) -
         else:
             work = keep
             work.mkdir(parents=True, exist_ok=True)
-        port = _free_port()
-        async with _bed(work, port) as bed:
-            links = await _line(bed)
-            (work / "demo.toml").write_text(
-                CONFIG.format(monitor=f"tcp-listen://127.0.0.1:{port}", **links), encoding="utf-8"
-            )
-            daemon = Daemon(load_config(work / "demo.toml"))
+        async with _bed(work) as bed:
+            await _line(bed)
+            daemon = Daemon(load_config(work / "bed.toml"))
             running = asyncio.create_task(daemon.run(), name="daemon")
             try:
                 await _show(daemon, running, seconds, console)
@@ -97,16 +62,17 @@ async def run_demo(seconds: float | None, keep: Path | None, console: Console) -
         console.print(verdict, style="green" if not missing else "red")
         if keep is not None:
             console.print(
-                f"journal: {work / 'journal'}  (ecmo-daq query --config {work / 'demo.toml'})", highlight=False
+                f"journal: {work / 'journal'}  (ecmo-daq query --config {work / 'bed.toml'})", highlight=False
             )
         return 0 if not missing else 1
 
 
 @contextlib.asynccontextmanager
-async def _bed(work: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _bed(work: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     # A session of its own, so that Ctrl-C reaches us alone and the bed is stopped in order.
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "simulators.cli", "bed", "--dir", str(work), "--monitor", f"tcp://127.0.0.1:{port}",
+        sys.executable, "-m", "simulators.cli", "bed", "stable", "--dir", str(work),
+        "--devices", "pump,gas,mon", "--until-eof",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     try:
@@ -185,10 +151,3 @@ def _tally(reader: JournalReader, sent: dict[str, dict[str, int]]) -> Iterator[t
         if channel == pulse_pressure.CHANNEL:
             count = expected.get((device, pulse_pressure.SYSTOLIC))
         yield device, channel, count, stored[device, channel], gaps[device]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -7,6 +7,7 @@ import contextlib
 import pkgutil
 import signal
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -15,9 +16,13 @@ from typing import Annotated, Any
 import typer
 
 import simulators
+from acquisition.mistakes import nearest
 from simulators.bed import run_bed
+from simulators.bed_devices import KINDS
 from simulators.links import attached
 from simulators.physiology import Patient
+from simulators.scenario import Scenario, ScenarioError, load_scenario, shipped
+from simulators.ward import run_scenario, run_ward
 
 STEP_S = 0.05
 
@@ -34,14 +39,79 @@ def main() -> None:
     app()
 
 
+Named = Annotated[str, typer.Argument(help="A scenario of the library (`ecmo-sim scenarios`), or a TOML file.")]
+
+
+@app.command()
+def scenarios() -> None:
+    """List the library of scenarios."""
+    for name in shipped():
+        typer.echo(f"{name:20} {load_scenario(name).title}")
+
+
+@app.command()
+def scenario(
+    name: Named,
+    out: Annotated[Path, typer.Option(help="Directory for the ground truth.")],
+    speed: Annotated[str, typer.Option(help="How much faster than real, or max.")] = "max",
+) -> None:
+    """Run a scenario without wires and write what was true, as JSON lines."""
+    read = _scenario(name)
+    pace = _speed(speed)
+    path = out / f"{read.name}.truth.jsonl.zst"
+    out.mkdir(parents=True, exist_ok=True)
+    _until_stopped(run_scenario(read, path, pace))
+    typer.echo(path)
+
+
 @app.command()
 def bed(
-    directory: Annotated[Path, typer.Option("--dir", help="Where the links to pseudo-terminals go.")],
-    monitor: Annotated[str, typer.Option(help="Where the monitor sends HL7, tcp://host:port.")],
-    phenotype: Annotated[str, typer.Option(help="P0 severe, P1 trial median, P2 improving, P3 weanable.")] = "P1",
+    name: Named,
+    directory: Annotated[Path, typer.Option("--dir", help="For pseudo-terminals, bed.toml and truth.jsonl.")],
+    only: Annotated[str, typer.Option("--devices", help="Some of the devices, with commas.")] = ",".join(KINDS),
+    speed: Annotated[float, typer.Option(help="How much faster than real patient and devices live.")] = 1.0,
+    seed: Annotated[int | None, typer.Option(help="Another patient of the same kind.")] = None,
+    until_eof: Annotated[bool, typer.Option(help="When stopped, keep the wires until standard input ends.")] = False,
 ) -> None:
-    """Run pump, sweep gas and monitor of one patient; prints links, then at SIGTERM what was sent, as JSON lines."""
-    _until_stopped(run_bed(directory, monitor, phenotype))
+    """Run all devices of one patient on real wires; prints links, then at SIGTERM what was sent, as JSON lines."""
+    _until_stopped(run_bed(_scenario(name, seed), directory, _names(only), speed, until_eof=until_eof))
+
+
+@app.command()
+def ward(
+    beds: Annotated[int, typer.Option(min=1, help="How many.")],
+    directory: Annotated[Path, typer.Option("--dir", help="Each bed gets a directory of its own in it.")],
+    name: Annotated[str, typer.Option("--scenario", help="What happens at each.")] = "stable",
+    only: Annotated[str, typer.Option("--devices", help="Some of the devices, with commas.")] = ",".join(KINDS),
+    speed: Annotated[float, typer.Option(help="How much faster than real.")] = 1.0,
+) -> None:
+    """Run many beds, a process and another patient each; prints the links of each as a JSON line."""
+    read, names = _scenario(name), _names(only)
+    _until_stopped(run_ward(beds, directory, name if read.name == name else str(Path(name).resolve()), names, speed))
+
+
+def _scenario(name: str, seed: int | None = None) -> Scenario:
+    try:
+        read = load_scenario(name)
+        return read if seed is None else replace(read, seed=seed)
+    except ScenarioError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+
+
+def _names(only: str) -> tuple[str, ...]:
+    names = tuple(only.split(","))
+    for name in names:
+        if name not in KINDS:
+            raise typer.BadParameter(f"no device {name!r}{nearest(name, KINDS)}", param_hint="--devices")
+    return names
+
+
+def _speed(text: str) -> float | None:
+    with contextlib.suppress(ValueError):
+        if text == "max" or float(text) > 0:
+            return None if text == "max" else float(text)
+    raise typer.BadParameter(f"{text!r} is neither a number above 0 nor max", param_hint="--speed")
 
 
 def devices() -> dict[str, ModuleType]:

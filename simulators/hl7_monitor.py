@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.clock import NS, Clock, SystemClock
+from simulators.arterial_line import ArterialLine
 
 DEFAULT_LINK = "tcp://127.0.0.1:2575"
 ACK_TIMEOUT_NS = 10 * NS
@@ -152,6 +153,12 @@ class Hl7Monitor:
     def waiting(self) -> int:
         """Reports that have been made and not yet been acknowledged."""
         return len(self._waiting)
+
+    def extend(self, pressures: list[float]) -> None:
+        """More of the arterial pressure, mmHg at 125 Hz, where the wave is the patient's."""
+        line = self._waves.get("wf_abp")
+        if isinstance(line, ArterialLine):
+            line.extend(pressures)
 
     def stop(self) -> None:
         """Makes no more reports; those that wait are still delivered."""

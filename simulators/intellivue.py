@@ -16,7 +16,7 @@ from struct import pack, unpack
 from acquisition.clock import NS, Clock, SystemClock
 from simulators import intellivue_pdu as pdu
 from simulators import intellivue_screen as screen
-from simulators.bed import ArterialLine
+from simulators.arterial_line import ArterialLine
 from simulators.intellivue_screen import BLOCK_NS, WAVES, WaveSource
 from simulators.links import Datagrams
 

@@ -16,10 +16,43 @@ from math import cos, exp, pi, sin, sqrt
 
 from simulators.physiology.beat import Beat
 from simulators.physiology.coefficients import (
-    A_LV, A_RV, B_LV, B_RV, C_LOC, C_PA, C_PV, C_SA, C_SV, CLOSES_MMHG, COLLAPSE_TAU_S, DRAIN_SHARE, HEAD_A, HEAD_C,
-    INERTANCE, K_DRAIN, K_RETURN, L_PER_MIN, MEMBRANE_SHARE, OPENS_MMHG, R_AV, R_COLLAPSED, R_LOC, R_MV, R_OXYGENATOR,
-    R_PUL, R_PVV, R_TUBING, R_TV, RETURN_SHARE, TOTAL_VOLUME, V0_LV, V0_RV, V_LOC, ZC, Phenotype,
-)  # fmt: skip
+    A_LV,
+    A_RV,
+    B_LV,
+    B_RV,
+    C_LOC,
+    C_PA,
+    C_PV,
+    C_SA,
+    C_SV,
+    CLOSES_MMHG,
+    COLLAPSE_TAU_S,
+    DRAIN_SHARE,
+    HEAD_A,
+    HEAD_C,
+    INERTANCE,
+    K_DRAIN,
+    K_RETURN,
+    L_PER_MIN,
+    MEMBRANE_SHARE,
+    OPENS_MMHG,
+    R_AV,
+    R_COLLAPSED,
+    R_LOC,
+    R_MV,
+    R_OXYGENATOR,
+    R_PUL,
+    R_PVV,
+    R_TUBING,
+    R_TV,
+    RETURN_SHARE,
+    TOTAL_VOLUME,
+    V0_LV,
+    V0_RV,
+    V_LOC,
+    ZC,
+    Phenotype,
+)
 from simulators.physiology.conditions import Conditions
 from simulators.physiology.drugs import DILATATION, RIGHT_SHARE
 from simulators.physiology.rhythm import Rhythm

@@ -9,7 +9,7 @@ from math import pi, sin
 from simulators.physiology.beat import Beat, circuit_of, heart_of, pressures_of
 from simulators.physiology.coefficients import PHENOTYPES, Phenotype
 from simulators.physiology.conditions import Conditions
-from simulators.physiology.drugs import levosimendan_gain
+from simulators.physiology.drugs import HOUR_S, INFUSION_H, levosimendan_gain
 from simulators.physiology.loop import STEP_NS, STEP_S, Loop
 
 ABP_RATE_HZ = 125
@@ -80,6 +80,11 @@ class Patient:
     def levosimendan_gain(self) -> float:
         """What levosimendan adds to contractility at this moment."""
         return 0.0 if self.levosimendan_s is None else levosimendan_gain(self.time_s - self.levosimendan_s)
+
+    @property
+    def infusing(self) -> bool:
+        """Whether levosimendan is running in."""
+        return self.levosimendan_s is not None and self.time_s - self.levosimendan_s < INFUSION_H * HOUR_S
 
     def take_abp(self) -> list[float]:
         """Arterial pressure in mmHg, 125 a second, since the last call; at most the last minute."""

@@ -11,7 +11,6 @@ from simulators.physiology import PHENOTYPES, Conditions, Patient
 Row = tuple[str, int | None, float, float, float, int, int, int, int, float, float, float, int, int, int, int]
 TABLE: list[Row] = [
     # phenotype, rpm, flow, native output, VTI, LVEF, MAP, S, D, PP, CVP, LAP, P_drain, P_pre, P_post, dP
-    # fmt: off
     ("P0", None, 0.00, 1.88, 4.7, 9, 39, 47, 32, 14.9, 10.5, 20.1, 10, 37, 37, 0),
     ("P0", 1000, 0.22, 1.75, 4.4, 9, 40, 48, 34, 14.3, 10.3, 20.6, 10, 42, 39, 2),
     ("P0", 1500, 1.20, 1.21, 3.0, 6, 45, 51, 41, 10.8, 9.6, 22.6, 3, 72, 58, 14),
@@ -44,7 +43,6 @@ TABLE: list[Row] = [
     ("P3", 3000, 3.44, 5.13, 15.3, 34, 90, 117, 70, 46.7, 11.2, 14.9, -31, 232, 193, 39),
     ("P3", 3500, 4.26, 4.97, 14.9, 32, 95, 122, 76, 45.8, 10.8, 15.6, -51, 302, 253, 49),
     ("P3", 4000, 5.07, 4.80, 14.4, 31, 100, 127, 82, 44.9, 10.5, 16.3, -76, 381, 323, 58),
-    # fmt: on
 ]
 SWEEP = [
     (0.2, 0.0, 46, 0.0, 33),
