@@ -27,6 +27,8 @@ FLUSH_S = 1.0
 QUIET_S = 1.0
 """Longer than any answer is under way."""
 MOST_QUIET = 10
+COMMIT_MS, LEAST_COMMIT_MS = 200, 20
+"""The journal's usual; a monitor says one thing at a time, so that at a high speed it must be answered sooner."""
 AHEAD_S, DRIFT_PPM = (-150.0, 30.0), (-30.0, 30.0)
 """How wrong the clocks of a ward are, from and to (clinical reference, 7.1)."""
 
@@ -41,6 +43,7 @@ timezone = "UTC"
 [journal]
 directory = "journal"
 min_free_gb = 0
+commit_interval_ms = {commit_ms}
 """
 
 
@@ -79,21 +82,23 @@ class Bed:
         scenario: What the patient lives through.
         directory: For pseudo-terminals, `bed.toml` and `truth.jsonl`.
         names: Devices, keys of `KINDS`.
-        clock: Of everything at this bed.
+        speed: How much faster than real everything at this bed is.
 
     Attributes:
+        clock: Of everything at this bed.
         life: The patient's.
         devices: Those that are on, by name.
         links: What the daemon opens, by name.
     """
 
-    def __init__(self, scenario: Scenario, directory: Path, names: Iterable[str], clock: Clock) -> None:
+    def __init__(self, scenario: Scenario, directory: Path, names: Iterable[str], speed: float = 1.0) -> None:
         self.life = Life(scenario)
         self.devices: dict[str, Device | DatagramDevice] = {}
         self.links: dict[str, str] = {}
         self._directory = directory
-        self._clock = clock
-        self._clocks = {name: DeviceClock(clock, _time_of(scenario, name)) for name in names}
+        self.clock = ScaledClock(speed)
+        self._commit_ms = max(LEAST_COMMIT_MS, min(COMMIT_MS, round(COMMIT_MS / speed)))
+        self._clocks = {name: DeviceClock(self.clock, _time_of(scenario, name)) for name in names}
         self._urls = {name: KINDS[name].url(directory, name, free_port) for name in self._clocks}
         self._plugs: dict[str, contextlib.AsyncExitStack] = {}
         self._values: dict[str, float] = {}
@@ -116,7 +121,7 @@ class Bed:
             for name in self._clocks:
                 await self._switch_on(name)
             tables = (KINDS[name].table(name, link) for name, link in self.links.items())
-            head = HEAD.format(path=self.config, bed=self._directory.name)
+            head = HEAD.format(path=self.config, bed=self._directory.name, commit_ms=self._commit_ms)
             self.config.write_text(head + "".join(tables), encoding="utf-8")
             yield
         finally:
@@ -125,11 +130,11 @@ class Bed:
 
     async def live(self) -> None:
         """Lets the patient live at the clock's pace, for ever; what was true is written down."""
-        start = self._clock.now()
+        start = self.clock.now()
         with TruthWriter(self.truth, self.life, start.utc_ns) as truth:
             flushed = 0.0
             while True:
-                truth.live_until((self._clock.now().mono_ns - start.mono_ns) / NS)
+                truth.live_until((self.clock.now().mono_ns - start.mono_ns) / NS)
                 if self.life.time_s >= flushed + FLUSH_S:
                     truth.flush()
                     flushed = self.life.time_s
@@ -208,7 +213,7 @@ async def run_bed(scenario: Scenario, directory: Path, names: Iterable[str], spe
         until_eof: When stopped, leave the wires up until standard input closes, so that the other end can stop first.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    bed = Bed(scenario, directory.resolve(), names, ScaledClock(speed))
+    bed = Bed(scenario, directory.resolve(), names, speed)
     async with bed.up():
         _print(bed.links)
         try:
