@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from acquisition.journal.reader import JournalReader
+from simulators.truth import read_truth
+from tests.system.beds import until
+
+pytestmark = pytest.mark.system
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "how-to" / "simulate-a-bed.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"```sh\n(.+?)\n```", PAGE)
+MODULES = {"ecmo-sim": "simulators.cli", "ecmo-daq": "acquisition.cli"}
+
+
+async def start(line: str, directory: Path) -> asyncio.subprocess.Process:
+    program, *words = line.split()
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", MODULES[program], *words, cwd=directory, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+async def finished(line: str, directory: Path) -> str:
+    process = await start(line, directory)
+    told = (await process.communicate())[0].decode()
+    assert process.returncode == 0, told
+    return told
+
+
+async def ended(process: asyncio.subprocess.Process) -> None:
+    process.send_signal(signal.SIGTERM)
+    told = (await process.communicate())[0].decode()
+    assert process.returncode == 0, told
+
+
+@pytest.mark.timeout(240)  # a weaning trial, and beds that end in order
+async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> None:
+    listing, weaning, days, bed, run, some, ward, own = COMMANDS
+    assert "weaning" in await finished(listing, tmp_path)
+    assert (await finished(weaning, tmp_path)).strip() == "truth/weaning.truth.jsonl.zst"
+
+    long = await start(days, tmp_path)
+    await asyncio.sleep(3)  # of its eight minutes
+    await ended(long)
+    assert next(read_truth(tmp_path / "truth" / "levoecmo-five-days.truth.jsonl.zst"))["phenotype"] == "P1"
+
+    living = await start(bed, tmp_path)
+    await until((tmp_path / "bed" / "bed.toml").exists)
+    recording = await start(run, tmp_path)
+
+    def arrived() -> bool:
+        journal = tmp_path / "bed" / "journal"
+        if not any(journal.glob("*.journal")):
+            return False
+        devices = {row.device for row in JournalReader(journal).query(kinds={"numerics"})}
+        return {"pump", "gas", "flow", "mon", "philips", "ge", "vent", "infusion", "gases"} <= devices
+
+    await until(arrived)
+    await ended(recording)
+    await ended(living)
+
+    for line, path in ((some, "small/bed.toml"), (ward, "ward/bed-02/bed.toml")):
+        process = await start(line, tmp_path)
+        await until((tmp_path / path).exists)
+        await ended(process)
+
+    (tmp_path / "mine.toml").write_text(re.findall(r"```toml\n(.+?)```", PAGE, re.DOTALL)[0])
+    assert (await finished(own, tmp_path)).strip() == "truth/mine.truth.jsonl.zst"
+    events = [line["event"] for line in read_truth(tmp_path / "truth" / "mine.truth.jsonl.zst") if "event" in line]
+    assert events == ["bleeding", "slower, and the monitor is unplugged"]
