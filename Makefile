@@ -45,7 +45,8 @@ check: venv ## format, lint, types, import rule and fast tests; under a minute
 test: check servers ## check, then the tests with real servers, ttys and processes
 	$(BIN)/python -m pytest -q -m system
 
-soak: venv servers ## many more kills and power cuts than make test; an hour or so (KILLS=N, CUTS=N)
+soak: venv servers ## many more kills and power cuts than make test, ten minutes of a whole bed; an hour or so
+	ECMO_DAQ_BED_S=$(or $(BED_S),600) $(BIN)/python -m pytest -q tests/system/test_whole_bed.py
 	ECMO_DAQ_KILLS=$(or $(KILLS),1000) ECMO_DAQ_CUTS=$(or $(CUTS),20000) \
 	  $(BIN)/python -m pytest -q tests/acquisition/test_journal_kill.py tests/acquisition/test_power_cut.py
 

@@ -20,7 +20,7 @@ from acquisition.config import Config, DeviceConfig
 from acquisition.errors import AcquisitionError, JournalError
 from acquisition.forwarder import Forwarder
 from acquisition.growth import hours
-from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth
+from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth, told
 from acquisition.housekeeping import Housekeeper
 from acquisition.interfaces import Sink
 from acquisition.journal.backlog import SinkBytes
@@ -243,6 +243,9 @@ class Daemon:
                 identity=dict(driver.identity),
                 last_reading_ns=status.last_reading_ns,
                 silent_since_ns=silent,
+                frames_good=driver.counters["frames_good"] + driver.counters["blocks_good"],
+                frames_bad=driver.counters["frames_bad"],
+                frames_late=driver.counters["rejected_late"],
                 values=dict(status.values),
                 counters=dict(driver.counters),
                 flags=dict(stamper.validator.reasons),
@@ -324,7 +327,8 @@ async def listen_to(device: DeviceConfig, seconds: float, profiles: tuple[Path, 
             await session.run()
     channels = {value.channel for value in live.values()} | {channel for _, channel in live.waves()}
     if channels:
-        return f"ok: {', '.join(sorted(channels))}"
+        what = told(driver.identity) or "it does not say what it is"
+        return f"ok: {what}: {', '.join(sorted(channels))}"
     if session.status.error:
         return f"FAILED: {session.status.error}"
     bad, count = driver.counters["frames_bad"], driver.counters["bytes"]

@@ -142,6 +142,9 @@ class Driver(ABC):
         self.buffer = bytearray()
         self.counters: Counter[str] = Counter()
         self.identity: dict[str, str] = {}
+        """Make, model, serial, firmware and the like: from the profile, then as the device tells them."""
+        if profile is not None:
+            self.identity.update(zip(("make", "model"), profile.name.split(" ", 1), strict=False))
         self.link_defaults = profile.link if profile else ""
         self.verified = profile.verified if profile else False
         self.line_address: str | None = None

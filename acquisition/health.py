@@ -20,6 +20,16 @@ STALE_NS = 10_000_000_000
 """A status file older than this belongs to a daemon that hangs or is gone."""
 
 
+_NAMES = ("make", "model")
+
+
+def told(identity: Mapping[str, str]) -> str:
+    """What a device says it is, in a line: make and model, then the rest by its name; empty if it says nothing."""
+    name = " ".join(identity[key] for key in _NAMES if identity.get(key))
+    rest = [f"{key.replace('_', ' ')} {text}" for key, text in identity.items() if key not in _NAMES and text]
+    return ", ".join([name, *rest] if name else rest)
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -29,6 +39,10 @@ class DeviceHealth(_Part):
 
     Attributes:
         state: opening, open, lost or ended; `silent` when the link is open and nothing usable comes.
+        identity: Make, model, serial, firmware and the like, as far as profile and device tell.
+        frames_good: Messages that were used.
+        frames_bad: Messages that were not, the late ones among them.
+        frames_late: Replies that came when nobody waited for them any more.
         values: Values or samples stored, by channel.
         counters: The driver's: frames good and bad, bytes, rejections by reason.
         flags: Judgements below good, by reason.
@@ -45,6 +59,9 @@ class DeviceHealth(_Part):
     identity: Mapping[str, str] = {}
     last_reading_ns: int | None = None
     silent_since_ns: int | None = None
+    frames_good: int = 0
+    frames_bad: int = 0
+    frames_late: int = 0
     values: Mapping[str, int] = {}
     counters: Mapping[str, int] = {}
     flags: Mapping[str, int] = {}

@@ -18,6 +18,7 @@ import simulators
 from simulators.bed import run_bed
 from simulators.links import attached
 from simulators.physiology import Patient
+from simulators.whole_bed import run_whole_bed
 
 STEP_S = 0.05
 
@@ -42,6 +43,15 @@ def bed(
 ) -> None:
     """Run pump, sweep gas and monitor of one patient; prints links, then at SIGTERM what was sent, as JSON lines."""
     _until_stopped(run_bed(directory, monitor, phenotype))
+
+
+@app.command("whole-bed")
+def whole_bed(
+    directory: Annotated[Path, typer.Option("--dir", help="For links to pseudo-terminals and the configuration.")],
+    phenotype: Annotated[str, typer.Option(help="P0 severe, P1 trial median, P2 improving, P3 weanable.")] = "P1",
+) -> None:
+    """Run every simulated device at one bed; writes DIR/bed.toml for ecmo-daq, and prints its path when all are up."""
+    _until_stopped(run_whole_bed(directory, phenotype))
 
 
 def devices() -> dict[str, ModuleType]:

@@ -46,7 +46,10 @@ def health(*, error: str = "", **fields: object) -> Health:
             state="open",
             last_reading_ns=T - 3 * NS,
             values={"ecmo_flow": 1200, "ecmo_rpm": 34},
-            counters={"frames_bad": 56},
+            identity={"make": "Maker", "model": "Pump 3", "serial": "S-77"},
+            frames_good=1234,
+            frames_bad=56,
+            frames_late=3,
             gaps=7,
         ),
         DeviceHealth(id="mon", driver="hl7", link="tcp-listen://[::1]:2575", state="lost", error="reset"),
@@ -185,7 +188,7 @@ def test_a_wave_of_missing_samples_alone_is_left_out() -> None:
 def test_the_status_screen_shows_devices_and_sinks(width: int) -> None:
     text = words(drawn(status_screen(health(error="no route"), T), width))
     for word in (
-        "pump", "modbus", "baud=57600", "open", "3 s ago", "1,234", "56", "mon", "lost", "never",
+        "pump", "modbus", "baud=57600", "open", "3 s ago", "1,234", "56", "pump: Maker Pump 3, serial S-77", "mon", "lost", "never",
         "influx", "waiting", "98,765", "4,321",
     ):  # fmt: skip
         assert words(word) in text, word

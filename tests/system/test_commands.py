@@ -18,14 +18,19 @@ pytestmark = pytest.mark.system
 
 DRIVERS = {
     "alicat_mfc": ("modbus", "alicat_mfc"),
+    "bcc": ("bcc", None),
+    "cdi500": ("cdi500", None),
     "dri": ("dri", None),
     "emtec_bioprott": ("delimited", "emtec_bioprott"),
     "hl7_monitor": ("hl7", None),
     "intellivue": ("intellivue", None),
     "leviflow": ("modbus", "leviflow"),
+    "masimo_ascii1": ("delimited", "masimo_ascii1"),
     "medibus": ("medibus", None),
     "puralev": ("modbus", "puralev"),
     "sim_pump_console": ("modbus", "sim_pump_console"),
+    "vigilance": ("vigilance", None),
+    "xenios": ("binary", "xenios"),
 }
 
 
