@@ -79,7 +79,8 @@ class Swing:
         at = np.arange(self._taken, self._taken + n)
         self._taken += n
         values = self._middle + self._swing * np.sin(self._turn * at)
-        return np.round(values / self.resolution).astype(np.int32)
+        counts: NDArray[np.int32] = np.round(values / self.resolution).astype(np.int32)
+        return counts
 
 
 def places(directory: Path, patient: Patient) -> Mapping[str, Place]:
