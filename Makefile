@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test soak servers bench requirements build clean
+.PHONY: help venv demo check test fuzz soak servers bench requirements build clean
 
 # Servers live in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -44,6 +44,10 @@ check: venv ## format, lint, types, import rule and fast tests; under a minute
 
 test: check servers ## check, then the tests with real servers, ttys and processes
 	$(BIN)/python -m pytest -q -m system
+
+fuzz: venv ## say millions of damaged things to every driver, an hour or so (INPUTS=N each, SEED=N)
+	ECMO_DAQ_FUZZ_INPUTS=$(or $(INPUTS),5000000) ECMO_DAQ_FUZZ_SEED=$(or $(SEED),$$RANDOM) \
+	  $(BIN)/python -m pytest -q -s -m system tests/contracts/test_fuzz.py
 
 soak: venv servers ## many more kills and power cuts than make test, ten minutes of a whole bed; an hour or so
 	ECMO_DAQ_BED_S=$(or $(BED_S),600) $(BIN)/python -m pytest -q tests/system/test_whole_bed.py

@@ -71,7 +71,8 @@ async def whole_bed(directory: Path) -> AsyncIterator[Path]:
     async with process("simulators.cli", "whole-bed", "--dir", str(directory)) as bed:
         assert bed.stdout is not None
         async with asyncio.timeout(30):
-            yield Path((await bed.stdout.readline()).decode().strip())
+            config = (await bed.stdout.readline()).decode().strip()
+        yield Path(config)
 
 
 async def test_check_lists_and_identifies_every_device_of_a_whole_bed(tmp_path: Path) -> None:
