@@ -135,6 +135,7 @@ class Driver(ABC):
 
     Options: ClassVar[type[DriverOptions]] = DriverOptions
     ProfileType: ClassVar[type[Profile] | None] = None
+    profile_optional: ClassVar[bool] = False
     max_buffer: ClassVar[int] = 1 << 20
 
     def __init__(self, options: DriverOptions, catalogue: Catalogue, profile: Profile | None = None) -> None:
