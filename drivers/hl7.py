@@ -29,7 +29,6 @@ INSTEAD = {"INV": State.INVALID, "NAV": State.UNAVAILABLE}
 BESIDE = {"DEMO": State.DEMO, "TEST": State.DEMO, "CALIB": State.CALIBRATING, "QUES": State.QUESTIONABLE}
 LEAST_INOP = 32767
 _EUI64 = re.compile(r"(?<![0-9A-Z])[0-9A-F]{16}(?![0-9A-Z])")
-_APPLICATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,31}")
 _UNKEYED = "unkeyed-"
 
 
@@ -171,9 +170,6 @@ class Hl7Driver(Driver):
 
     def _emit(self, message: hl7.Message) -> None:
         self._identify(message.header(3))
-        application = message.components(message.header(3))[0].strip()
-        if _APPLICATION.fullmatch(application):
-            self.identity["application"] = application
         for group in self._groups(message):
             owners: dict[str, int | None] = {}
             self._emit_numerics(group, owners)

@@ -109,7 +109,9 @@ def places(directory: Path, patient: Patient) -> Mapping[str, Place]:
             "", DriMonitor(shown), "dri", '[device.options]\nwaves = ["ecg1", "invp1", "invp2", "invp3"]'
         ),
         "philips": Place(f"udp://127.0.0.1:0?announce=127.0.0.1:{udp}", IntelliVue(shown, screens[0]), "intellivue"),
-        "gateway": Place(f"tcp://127.0.0.1:{mllp}", Hl7Monitor(shown, screens[1], identity=True), "hl7"),
+        "gateway": Place(
+            f"tcp://127.0.0.1:{mllp}", Hl7Monitor(shown, screens[1], identity=True), "hl7", 'profile = "hl7_generic"'
+        ),
     }  # fmt: skip
     wires = {"": "pty://{directory}/{name}", "tcp-listen": "tcp-listen://127.0.0.1:0"}
     return {

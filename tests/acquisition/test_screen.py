@@ -188,8 +188,8 @@ def test_a_wave_of_missing_samples_alone_is_left_out() -> None:
 def test_the_status_screen_shows_devices_and_sinks(width: int) -> None:
     text = words(drawn(status_screen(health(error="no route"), T), width))
     for word in (
-        "pump", "modbus", "baud=57600", "open", "3 s ago", "1,234", "56", "pump: Maker Pump 3, serial S-77", "mon", "lost", "never",
-        "influx", "waiting", "98,765", "4,321",
+        "pump", "modbus", "baud=57600", "open", "3 s ago", "1,234", "56", "mon", "lost", "never",
+        "pump: Maker Pump 3, serial S-77", "influx", "waiting", "98,765", "4,321",
     ):  # fmt: skip
         assert words(word) in text, word
 

@@ -45,7 +45,7 @@ def test_a_ge_b1x5_message_gives_its_values_at_its_observation_time() -> None:
     }  # fmt: skip
     assert reading.states == {}
     assert reading.device_time == WallTime(2021, 11, 29, 8, 47, 59, 0, 60)
-    assert listening.identity == {"eui64": "080019FFFE0B4020", "application": "VSP"}
+    assert listening.identity == {"eui64": "080019FFFE0B4020"}
 
 
 def test_sentinels_of_an_xh80x_with_every_sensor_off_are_states() -> None:

@@ -110,7 +110,7 @@ async def test_what_the_monitor_shows_is_what_the_driver_reads() -> None:
     }  # fmt: skip
     assert reading.states == {"hr": State.UNAVAILABLE}
     assert [one.values["sim_counter"] for one in listener.readings] == [1.0, 2.0, 3.0][: len(listener.readings)]
-    assert listener.driver.identity == {"eui64": "02005EFFFE000001", "application": "ECMO-SIM"}
+    assert listener.driver.identity == {"eui64": "02005EFFFE000001"}
 
 
 def in_memory(monitor: Hl7Monitor) -> list[Emission]:

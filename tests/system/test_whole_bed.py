@@ -40,7 +40,7 @@ IDENTITIES = {
     "blood_gas": "Terumo CDI 500", "syringes": "B. Braun Space", "output": "Edwards",
     "ventilator": "Draeger SIM Evita, device id 8210, firmware 04.21, protocol 04.03",
     "ge": "GE Datex-Ohmeda, interface DRI level 11", "philips": "Philips SIMULATED, serial SIM0001",
-    "gateway": "eui64 02005EFFFE000001, application ECMO-SIM",
+    "gateway": "Generic IHE PCD-01, eui64 02005EFFFE000001",
 }  # fmt: skip
 BEGUN_S = 12.0
 """By then every device must be heard: the slowest was told to be quiet, or asks who we are first."""
