@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import json
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -20,7 +22,8 @@ from acquisition.archive.tables import write_csv, write_json
 from acquisition.catalogue import Catalogue
 from acquisition.clock import SystemClock, from_rfc3339
 from acquisition.config import Config, load_config, profile_search
-from acquisition.daemon import Daemon, listen_to
+from acquisition.daemon import Daemon, listen_to, make_sink
+from acquisition.doctor import Verdict, examine
 from acquisition.errors import AcquisitionError, ConfigError
 from acquisition.health import STALE_NS, Health
 from acquisition.journal.reader import JournalReader
@@ -37,6 +40,8 @@ app.add_typer(journal_app, name="journal")
 T = TypeVar("T")
 out = Console()
 err = Console(stderr=True)
+
+_VERDICT = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (TOML).")]
 Driver = Annotated[str | None, typer.Option(help="Name of a module in drivers/.")]
@@ -80,6 +85,7 @@ def run(config: ConfigPath) -> None:
     """Run the daemon until it is told to stop (SIGTERM, Ctrl-C)."""
     settings = load_config(config)
     configure(settings.log.level, settings.log.format)
+    faulthandler.enable()  # systemd's watchdog ends a service that hangs by SIGABRT: the log then says where it hung
     _until_stopped(Daemon(settings, profiles=profile_search(config)).run())
 
 
@@ -151,6 +157,21 @@ def status(
             why = "the daemon is not running or hangs, or cannot write there"
             out.print(f"! all of this is {old} old, from {path}: {why}", style="red", markup=False, highlight=False)
     if stale or health.problems():
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(config: ConfigPath) -> None:
+    """Examine what a bed stands on: permissions, ports, disk, clock, sinks, unit; exit code 1 if anything fails.
+
+    Sends one event to each sink, since only that shows whether it may be written to.
+    """
+    os.environ.setdefault("CREDENTIALS_DIRECTORY", str(config.parent / "credentials"))
+    settings = load_config(config)
+    found = asyncio.run(examine(settings, config, lambda sink: make_sink(sink, settings), SystemClock()))
+    for finding in found:
+        out.print(str(finding), style=_VERDICT[finding.verdict], markup=False, highlight=False, soft_wrap=True)
+    if any(finding.verdict is Verdict.FAIL for finding in found):
         raise typer.Exit(1)
 
 
