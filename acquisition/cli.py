@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import faulthandler
 import json
+import logging
 import os
 import signal
 import sys
@@ -38,6 +39,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(journal_app, name="journal")
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 out = Console()
 err = Console(stderr=True)
 
@@ -86,7 +88,11 @@ def run(config: ConfigPath) -> None:
     settings = load_config(config)
     configure(settings.log.level, settings.log.format)
     faulthandler.enable()  # systemd's watchdog ends a service that hangs by SIGABRT: the log then says where it hung
-    _until_stopped(Daemon(settings, profiles=profile_search(config)).run())
+    try:
+        _until_stopped(Daemon(settings, profiles=profile_search(config)).run())
+    except AcquisitionError as error:
+        logger.critical("%s", error)
+        raise typer.Exit(1) from None
 
 
 @app.command()

@@ -235,8 +235,8 @@ def unit(name: str = "ecmo-daq.service") -> Iterator[Finding]:
     if changed == "yes":
         yield warn(f"{name} has been changed and systemd does not know it", "systemctl daemon-reload")
     words = _run("systemd-analyze", "security", "--no-pager", name).split()
-    if "service:" in words:
-        exposure = float(words[words.index("service:") + 1])
+    if f"{name}:" in words:  # "Overall exposure level for NAME: 1.2 OK"
+        exposure = float(words[words.index(f"{name}:") + 1])
         text = f"{name} is shut in, exposure {exposure}"
         loosened = warn(text, "a drop-in has loosened its sandbox: systemctl cat " + name)
         yield ok(text) if exposure <= MOST_EXPOSURE else loosened

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,6 @@ def as_version(made: Path, version: str, scratch: Path) -> Path:
 def commands(page: str, label: str = "") -> list[str]:
     """What stands in a page's blocks that are fenced as `sh` and that label, as it would be typed."""
     text = (ROOT / "docs" / "how-to" / page).read_text(encoding="utf-8")
-    found = re.findall(rf"^```sh{f' {label}' if label else ''}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(rf"^ *```sh{f' {label}' if label else ''}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
     assert found, f"{page} has no commands {label}"
-    return found
+    return [textwrap.dedent(block) for block in found]
