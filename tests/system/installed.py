@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from acquisition.errors import AcquisitionError
+from acquisition.health import Health
 from tests.system.nspawn import Machine, until
 
 CONFIG = """\
@@ -67,14 +69,18 @@ SECRET = "correct-horse-battery"
 ASK = f"curl -sfG http://127.0.0.1:8086/query -u root:{SECRET} --data-urlencode"
 
 
-def status(bed: Machine) -> dict[str, object]:
-    """What the daemon tells of itself; empty if it does not."""
-    return dict(json.loads(bed.try_run("ecmo-daq status --file /run/ecmo-daq/status.json --json").stdout or "{}"))
+def status(bed: Machine) -> Health | None:
+    """What the daemon tells of itself; None if it does not."""
+    try:
+        return Health.read(bed.inside("/run/ecmo-daq/status.json"))
+    except AcquisitionError:
+        return None
 
 
 def problems(bed: Machine) -> str:
     """What needs a person, `[]` if nothing does."""
-    return str(status(bed).get("problems", "no status"))
+    health = status(bed)
+    return "no status" if health is None else str(health.problems())
 
 
 def journal_times(bed: Machine) -> set[int]:
@@ -99,7 +105,7 @@ def nothing_is_missing(bed: Machine) -> None:
 def runs_again(bed: Machine, *, not_as: str) -> None:
     """Another process of the service is ready, and has written its status."""
     until(
-        lambda: bed.property("ActiveState") == "active" and str(status(bed).get("pid")) != not_as,
+        lambda: bed.property("ActiveState") == "active" and (health := status(bed)) and str(health.pid) != not_as,
         told=lambda: bed.log(),
     )
     assert bed.property("MainPID") != not_as

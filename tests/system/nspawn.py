@@ -135,6 +135,10 @@ class Machine:
         target.write_text(text, encoding="utf-8")
         target.chmod(mode)
 
+    def inside(self, path: str) -> Path:
+        """A file of the running machine as it is seen from here, with all that is mounted in it."""
+        return Path(f"/proc/{self.pid}/root{path}")
+
     def property(self, name: str, unit: str = "ecmo-daq") -> str:
         """A property of a unit, as `systemctl show` has it."""
         return self.run(f"systemctl show -P {name} {unit}").strip()

@@ -92,7 +92,10 @@ def test_boot_starts_it_and_its_status_reads_well(bed: Machine) -> None:
         "ok    ecmo-daq.service is shut in",
     ):
         assert line in told
-    until(lambda: status(bed)["clock"]["synchronised"] is not None, told=lambda: bed.log("ecmo-daq-clock*"))  # type: ignore[index]  # JSON
+    until(
+        lambda: (health := status(bed)) and health.clock.synchronised is not None,
+        told=lambda: bed.log("ecmo-daq-clock*"),
+    )
     nothing_is_missing(bed)
 
 
@@ -274,7 +277,9 @@ def test_an_upgrade_and_the_way_back_in_the_middle_of_an_outage_keep_everything(
         bed.run(command)
         assert version in bed.run("ecmo-daq --version")
         runs_again(bed, not_as=was)
-        assert status(bed)["version"] == version
+        health = status(bed)
+        assert health is not None
+        assert health.version == version
     assert bed.run("cat /etc/ecmo-daq/acquisition.toml") == CONFIG
     bed.run("systemctl enable --now influx-test")
     assert waiting <= journal_times(bed)
