@@ -22,6 +22,7 @@ from acquisition.catalogue import Catalogue
 from acquisition.clock import SystemClock, from_rfc3339
 from acquisition.config import Config, load_config, profile_search
 from acquisition.daemon import Daemon, listen_to
+from acquisition.episode_cli import episode_app
 from acquisition.errors import AcquisitionError, ConfigError
 from acquisition.health import STALE_NS, Health
 from acquisition.journal.reader import JournalReader
@@ -34,6 +35,7 @@ from acquisition.transports.links import Links
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=INTENDED_USE)
 app.add_typer(journal_app, name="journal")
+app.add_typer(episode_app, name="episode")
 
 T = TypeVar("T")
 out = Console()

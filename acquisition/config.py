@@ -21,6 +21,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from acquisition.archive.episodes_rules import SUBJECT_PATTERN, pattern_mistake
 from acquisition.config_check import device_mistakes, repeated_ids, secret_mistakes
 from acquisition.config_places import Document, read_document
 from acquisition.errors import ConfigError
@@ -106,6 +107,26 @@ class DeviceConfig(Table):
         return value
 
 
+class EpisodesConfig(Table):
+    """`[episodes]`: the registry that says whose data it is.
+
+    Attributes:
+        subject_pattern: Regular expression that the whole of a study id matches; names and hospital numbers must not.
+        unassigned_keep_days: Life time of readings that belong to no episode; none: they are kept like any other.
+    """
+
+    subject_pattern: str = SUBJECT_PATTERN
+    unassigned_keep_days: int | None = Field(default=None, ge=1, le=3650)
+
+    @field_validator("subject_pattern")
+    @classmethod
+    def _of_ids(cls, value: str) -> str:
+        mistake = pattern_mistake(value)
+        if mistake is not None:
+            raise ValueError(mistake)
+        return value
+
+
 class StatusConfig(Table):
     """`[status]`: the file that `ecmo-daq status` reads; without it, `status.json` in the journal's directory."""
 
@@ -135,6 +156,7 @@ class Config(BaseSettings):
     journal: JournalConfig
     device: tuple[DeviceConfig, ...]
     sink: tuple[SinkConfig, ...] = ()
+    episodes: EpisodesConfig = EpisodesConfig()
     status: StatusConfig = StatusConfig()
     log: LogConfig = LogConfig()
 

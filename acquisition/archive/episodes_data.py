@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from acquisition.archive.episodes_chain import Action
 from acquisition.archive.episodes_model import Consent
@@ -52,7 +52,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 class Data(BaseModel):
     """Of any entry: why it was made, in a person's words."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     reason: Text = ""
 
@@ -156,11 +156,17 @@ class NoteData(Data):
 class AmendData(Data):
     """A correction: what is changed, and what stood there before; or that the entry should never have been."""
 
-    reason: Annotated[Text, Field(min_length=1)]
     entry: int
     void: bool
     changes: dict[str, Any]
     earlier: dict[str, Any]
+
+    @field_validator("reason")
+    @classmethod
+    def _given(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("a correction needs a reason; give --reason")
+        return value
 
 
 class PurgeData(Data):

@@ -37,14 +37,14 @@ def snapshot(observations: Iterable[Observation], time_ns: int, catalogue: Catal
         catalogue: For the units.
 
     Returns:
-        The window, `sha256` of all its readings, and for each device and channel: unit, counts by quality, states, mean,
-        median, quartiles and extremes of the values that are not bad, and the median of every ten seconds (None where
-        there is none).
+        The window, `sha256` of all its readings, and for each device and channel: unit, counts by quality, states,
+        mean, median, quartiles and extremes of the values that are not bad, and the median of every ten seconds (None
+        where there is none).
     """
     from_ns, to_ns = window(time_ns)
     series: defaultdict[tuple[str, str], list[tuple[int, float, str]]] = defaultdict(list)
     states: defaultdict[tuple[str, str], int] = defaultdict(int)
-    readings = []
+    readings: list[list[str | int | float]] = []
     for each in observations:
         if not isinstance(each, Numerics) or not from_ns <= each.time_ns < to_ns:
             continue

@@ -53,7 +53,7 @@ class _Writing:
         self._actor = actor
         self._now_ns = now_ns
         self._pattern = pattern
-        self._wrong: set[str] = set()
+        self.wrong: set[str] = set()
 
     def add(self, drafts: Sequence[Draft]) -> None:
         coming = {draft.subject for draft in drafts if draft.action is Action.START}
@@ -63,7 +63,7 @@ class _Writing:
             data, wrong = validated(draft.action, draft.data) if not mistakes else ({}, [])
             mistakes += wrong or self._later_than_now(data)
             if mistakes:
-                self._wrong.add(draft.subject)
+                self.wrong.add(draft.subject)
                 self.mistakes += [f"{draft.where}: {mistake}" if draft.where else mistake for mistake in mistakes]
                 continue
             self.entries.append(
@@ -82,7 +82,7 @@ class _Writing:
         self.mistakes += [
             problem
             for problem in dict.fromkeys(fold(self.entries).problems)
-            if problem not in known and not any(subject in problem for subject in self._wrong if subject)
+            if problem not in known and not any(subject in problem for subject in self.wrong if subject)
         ]
 
     def _whose(self, draft: Draft, coming: set[str]) -> list[str]:
@@ -135,7 +135,15 @@ class _Writing:
         ]
 
 
-def record(path: Path, drafts: Sequence[Draft], *, actor: str, now_ns: int, pattern: str = SUBJECT_PATTERN) -> Recorded:
+def record(
+    path: Path,
+    drafts: Sequence[Draft],
+    *,
+    actor: str,
+    now_ns: int,
+    pattern: str = SUBJECT_PATTERN,
+    wrong: Sequence[tuple[str, str]] = (),
+) -> Recorded:
     """Adds entries, all or none; when it returns, they are on the disk.
 
     Args:
@@ -144,6 +152,7 @@ def record(path: Path, drafts: Sequence[Draft], *, actor: str, now_ns: int, patt
         actor: Who asks for it.
         now_ns: Present time, UTC nanoseconds.
         pattern: Of study ids.
+        wrong: Subject and mistake of what could not even be drafted; with any, nothing is written.
 
     Raises:
         ConfigError: with everything that is wrong or impossible; nothing was written.
@@ -153,6 +162,8 @@ def record(path: Path, drafts: Sequence[Draft], *, actor: str, now_ns: int, patt
         raise ConfigError(["an entry needs its actor; give --actor"])
     with episodes_file.appending(path) as (content, descriptor):
         writing = _Writing(content.entries, actor.strip(), now_ns, pattern)
+        writing.mistakes += [mistake for _, mistake in wrong]
+        writing.wrong |= {subject for subject, _ in wrong}
         writing.add(drafts)
         if writing.mistakes:
             raise ConfigError(writing.mistakes)
