@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from acquisition.catalogue import Catalogue
 from acquisition.clock import NS, Clock, SystemClock, rfc3339
 from acquisition.config import Config, DeviceConfig
+from acquisition.episode_relay import EpisodeRelay
 from acquisition.errors import AcquisitionError, JournalError
 from acquisition.forwarder import Forwarder
 from acquisition.growth import hours
@@ -96,6 +97,7 @@ class Daemon:
             for sink in self.config.sink:
                 self._add_sink(sink, journal, clock)
             self._supervisor.add("housekeeping", self._housekeeper.run)
+            self._supervisor.add("episodes", EpisodeRelay(self.config.journal.directory, journal).run)
             self._supervisor.add("heartbeat", partial(self._heartbeat, journal, clock))
             try:
                 await self._supervisor.run()

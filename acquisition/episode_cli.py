@@ -13,7 +13,7 @@ from rich.console import Console
 from acquisition.archive.episodes import Registry
 from acquisition.archive.episodes_chain import Action
 from acquisition.archive.episodes_import import read_csv
-from acquisition.archive.episodes_rules import CONFIGURATIONS, COVARIATES, RUN_EVENTS, RUN_REASONS
+from acquisition.archive.episodes_rules import CONFIGURATIONS, COVARIATES, RUN_EVENTS, RUN_REASONS, UNCERTAINTY_NS
 from acquisition.archive.episodes_table import entry_table, stay_json, stay_table
 from acquisition.clock import NS
 from acquisition.episode_desk import Desk, frozen, now
@@ -176,7 +176,7 @@ def echo(
     vti: Annotated[float | None, typer.Option(help="LVOT velocity-time integral, cm.")] = None,
     tdsa: Annotated[float | None, typer.Option(help="Lateral mitral annulus S', cm/s.")] = None,
     lactate: Annotated[float | None, typer.Option(help="Blood lactate, mmol/L.")] = None,
-    uncertainty: Annotated[float, typer.Option(help="How far off the time may be, seconds.")] = 60.0,
+    uncertainty: Annotated[float, typer.Option(help="How far off the time may be, seconds.")] = UNCERTAINTY_NS / NS,
     config: AnyConfigPath = None, journal: JournalPath = None, registry: RegistryPath = None, actor: Actor = None,
     reason: Reason = "",
 ) -> None:  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from acquisition.archive.episodes_chain import Action
-from acquisition.archive.episodes_rules import ECHO_VALUES, key_mistake
+from acquisition.archive.episodes_rules import ECHO_VALUES, UNCERTAINTY_NS, key_mistake
 from acquisition.archive.episodes_times import time_ns
 from acquisition.archive.episodes_writing import Draft
 from acquisition.clock import NS
@@ -128,6 +128,8 @@ def _draft(row: Mapping[str | None, Any], where: str, zone: ZoneInfo | None) -> 
     if wrong or word == "":
         return None, wrong
     action = Action(word)
+    if action is Action.ECHO:
+        data.setdefault("uncertainty_ns", UNCERTAINTY_NS)
     try:
         data[_TIME_KEY[action]] = time_ns(when, zone)
     except ValueError as error:

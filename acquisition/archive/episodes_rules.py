@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from acquisition.catalogue import Catalogue
+from acquisition.clock import NS
 from acquisition.mistakes import nearest
 
 SUBJECT_PATTERN = r"[A-Z]{2,8}-\d{2}-\d{3,4}"
@@ -13,6 +14,9 @@ SUBJECT_PATTERN = r"[A-Z]{2,8}-\d{2}-\d{3,4}"
 
 ECHO_VALUES = ("lvef", "lvot_vti", "tdsa", "lactate")
 """Channel ids of what a person measures; units and limits are the catalogue's."""
+
+UNCERTAINTY_NS = 60 * NS
+"""How far off the time of a measurement may be where nobody says."""
 
 CONFIGURATIONS = ("fem-fem", "fem-ax", "fem-jug", "central", "other")
 RUN_REASONS = ("weaned", "death", "bridge_lvad", "transplant", "left_site", "other")

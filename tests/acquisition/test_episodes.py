@@ -184,7 +184,7 @@ def test_a_correction_that_makes_the_rest_impossible_is_refused(begun: Desk) -> 
     begun(Action.START, TWO, 10, bed="b1")
     with pytest.raises(ConfigError, match="would be in it at once"):
         begun(Action.AMEND, "", entry=2, changes={"to_ns": T0 + 11 * H}, void=False, reason="late")
-    with pytest.raises(ConfigError, match="while one is open|would be in it at once"):
+    with pytest.raises(ConfigError, match="would be in it at once"):
         begun(Action.AMEND, "", entry=2, changes={}, void=True, reason="late")
 
 
