@@ -5,7 +5,16 @@ import pytest
 from pydantic import BaseModel
 
 from acquisition.catalogue import shipped_config
-from acquisition.config import Config, DeviceConfig, JournalConfig, LogConfig, SiteConfig, StatusConfig, load_config
+from acquisition.config import (
+    Config,
+    DeviceConfig,
+    EpisodesConfig,
+    JournalConfig,
+    LogConfig,
+    SiteConfig,
+    StatusConfig,
+    load_config,
+)
 from acquisition.errors import ConfigError
 from acquisition.sink_config import InfluxV1Config, InfluxV2Config, MqttConfig
 
