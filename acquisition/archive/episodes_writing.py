@@ -173,3 +173,32 @@ def record(
         except OSError as error:
             raise EpisodeError(f"{path}: cannot be written: {error.strerror}; nothing was recorded") from error
     return Recorded(tuple(added), content.report)
+
+
+def bury(path: Path, subject: str, tombstone: Mapping[str, Any], *, actor: str, now_ns: int) -> Entry:
+    """Takes the data out of every entry of a subject and adds the tombstone, in one step; the chain stays whole.
+
+    Args:
+        path: Of the file `episodes.jsonl`.
+        subject: Whose data was deleted everywhere else.
+        tombstone: See `PurgeData`; without `entries`.
+        actor: Who asks for it.
+        now_ns: Present time, UTC nanoseconds.
+
+    Raises:
+        ConfigError: the tombstone is refused.
+        EpisodeError: the registry is damaged, or the disk refuses; nothing has changed.
+    """
+    with episodes_file.appending(path) as (content, _):
+        numbers = [entry.number for entry in content.entries if entry.subject == subject]
+        data, mistakes = validated(Action.PURGE, {**tombstone, "entries": numbers})
+        if mistakes:
+            raise ConfigError(mistakes)
+        last = content.entries[-1] if content.entries else None
+        entry = next_entry(last, recorded_ns=now_ns, actor=actor, action=Action.PURGE, subject=subject, data=data)
+        kept = [each.without_data() if each.subject == subject else each for each in content.entries]
+        try:
+            episodes_file.replace(path, [*kept, entry])
+        except OSError as error:
+            raise EpisodeError(f"{path}: cannot be written: {error.strerror}; nothing has changed") from error
+    return entry
