@@ -93,7 +93,10 @@ async def _from_influx(config: Config, windows: Sequence[Window], told: Sequence
             continue
         secret = read_secret(sink)
         plain = None if secret is None else secret.get_secret_value()
-        async with InfluxPurge(sink, plain, site=config.site.site, bed=config.site.bed) as database:
+        async with InfluxPurge(
+            url=sink.url, database=sink.database, site=config.site.site, bed=config.site.bed, username=sink.username,
+            password=plain, retention_policy=sink.retention_policy, verify_tls=sink.verify_tls, ca_file=sink.ca_file,
+        ) as database:  # fmt: skip
             devices = await database.devices()
             points = [
                 Points(device, window.from_ns, window.to_ns)

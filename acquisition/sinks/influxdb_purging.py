@@ -9,17 +9,17 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Sequence
-from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import aiohttp
 
 from acquisition.errors import SinkError
-from acquisition.sink_config import InfluxV1Config
 from acquisition.sinks.http_answers import judge, reaching
 from acquisition.sinks.tls import client_context
 
+PATIENCE_S = 600.0
 MEASUREMENTS = ("numerics", "waves", "events")
 
 
@@ -36,30 +36,48 @@ class InfluxPurge:
     """A connection that deletes.
 
     Args:
-        config: Of the sink that wrote the points.
-        secret: Its password, if it has one.
+        url: `http(s)://host:port`, and the path before `/query` if a proxy adds one.
+        database: Database.
         site: Tag `site` of the points.
         bed: Tag `bed` of the points.
+        username: User, if the server wants one.
+        password: Its password.
+        retention_policy: Where points are counted; the database's default if None. They go from all.
+        verify_tls: Whether certificate and host name are checked.
+        ca_file: PEM certificates to trust in place of the host's.
 
     Raises:
         OSError: `ca_file` cannot be read, or holds no certificate.
     """
 
-    def __init__(self, config: InfluxV1Config, secret: str | None, *, site: str, bed: str) -> None:
-        self._config = config
-        self._secret = secret
+    def __init__(
+        self,
+        *,
+        url: str,
+        database: str,
+        site: str,
+        bed: str,
+        username: str | None = None,
+        password: str | None = None,
+        retention_policy: str | None = None,
+        verify_tls: bool = True,
+        ca_file: Path | None = None,
+    ) -> None:
+        self._url = url
+        self._parameters = {"db": database, "epoch": "ns"} | ({"rp": retention_policy} if retention_policy else {})
+        self._password = password
+        self._headers = {}
+        if username is not None:
+            pair = base64.b64encode(f"{username}:{password or ''}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {pair}"
         self._where = f"site = {_quoted(site)} AND bed = {_quoted(bed)}"
-        self._tls = client_context(verify=config.verify_tls, ca_file=config.ca_file)
+        self._tls = client_context(verify=verify_tls, ca_file=ca_file)
 
     async def __aenter__(self) -> Self:
-        headers = {}
-        if self._config.username is not None:
-            pair = base64.b64encode(f"{self._config.username}:{self._secret or ''}".encode()).decode()
-            headers["Authorization"] = f"Basic {pair}"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._tls),
-            timeout=aiohttp.ClientTimeout(total=600.0),
-            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=PATIENCE_S),
+            headers=self._headers,
         )
         return self
 
@@ -98,23 +116,20 @@ class InfluxPurge:
                 await self._ask(f'DELETE FROM "{measurement}" WHERE {where}')  # noqa: S608 - names are quoted
                 left = await self._ask(_count(measurement, where))
                 if any(_rows(left)):
-                    raise SinkError(f"{self._config.url}: points of {each.device} are still there after DELETE")
+                    raise SinkError(f"{self._url}: points of {each.device} are still there after DELETE")
                 gone.append({"device": each.device, "measurement": measurement, "values": values})
         return gone
 
     async def _ask(self, query: str) -> dict[str, Any]:
-        address = f"{self._config.url.rstrip('/')}/query"
-        parameters = {"db": self._config.database, "epoch": "ns"}
-        if self._config.retention_policy:
-            parameters["rp"] = self._config.retention_policy
-        async with reaching(self._config.url, 600.0):
-            request = self._session.post(address, params=parameters, data={"q": query}, allow_redirects=False)
+        address = f"{self._url.rstrip('/')}/query"
+        async with reaching(self._url, PATIENCE_S):
+            request = self._session.post(address, params=self._parameters, data={"q": query}, allow_redirects=False)
             async with request as response:
-                await partial(judge, secret=self._secret)(response)
+                await judge(response, secret=self._password)
                 answer: dict[str, Any] = await response.json()
         for result in answer.get("results", ()):
             if "error" in result:
-                raise SinkError(f"{self._config.url}: {result['error']}")
+                raise SinkError(f"{self._url}: {result['error']}")
         return answer
 
 
