@@ -16,6 +16,7 @@ from acquisition.journal import Journal
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Event, EventKind, Numerics, Observation, Waveform
 from acquisition.sinks.influxdb import InfluxV1Sink
+from tests.system.beds import daemon, until
 from tests.system.servers import Server, influxd
 
 pytestmark = pytest.mark.system
@@ -150,3 +151,31 @@ async def test_a_central_database_alone_answers_and_a_withdrawal_leaves_a_tombst
         assert sum(each["values"] for each in tombstone["influx"] if each["device"] == "m") == 30 + 120 + 60
         code, said = await command(*purge, "--yes")
         assert (code, "was purged already" in said) == (2, True)
+
+
+async def test_each_entry_reaches_the_database_once_while_the_daemon_runs_and_after_it_was_off(tmp_path: Path) -> None:
+    async with influxd(tmp_path / "influx", "bedside") as server:
+        config = tmp_path / "c.toml"
+        config.write_text(CONFIG.format(url=server.url))
+
+        async def numbers() -> list[int]:
+            rows = await asked(server, "SELECT detail FROM events WHERE kind = 'episode'")
+            return [json.loads(str(text))["entry"]["number"] for _, text in rows]
+
+        async def has(count: int) -> bool:
+            return len(await numbers()) == count
+
+        async with daemon(config):
+            assert (await command("start", "LEV-03-012", "--at", "2026-10-24T10:10:00Z", "-c", config))[0] == 0
+            await until(lambda: has(1))
+            assert (await command("run", "start", "LEV-03-012", "--at", "2026-10-24T10:20:00Z", "-c", config))[0] == 0
+            await until(lambda: has(2))
+        assert (await command("note", "LEV-03-012", "while it was off", "-c", config))[0] == 0
+        async with daemon(config):
+            await until(lambda: has(3))
+        assert await numbers() == [1, 2, 3]
+        path = registry_path(tmp_path / "journal")
+        assert (await from_database(server)).entries == Registry.open(path).entries
+        kept = JournalReader(tmp_path / "journal").query(devices={RESERVED_DEVICE}, kinds=("event",))
+        told = [each for each in kept if isinstance(each, Event) and each.event is EventKind.EPISODE]
+        assert len(told) == 3
