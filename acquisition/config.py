@@ -112,7 +112,7 @@ class EpisodesConfig(Table):
 
     Attributes:
         subject_pattern: Regular expression that the whole of a study id matches; names and hospital numbers must not.
-        unassigned_keep_days: Life time of readings that belong to no episode; none: they are kept like any other.
+        unassigned_keep_days: Age at which `ecmo-daq episode unassigned --delete` takes readings of no episode.
     """
 
     subject_pattern: str = SUBJECT_PATTERN

@@ -18,6 +18,7 @@ from acquisition.archive.episodes_table import entry_table, stay_json, stay_tabl
 from acquisition.clock import NS
 from acquisition.episode_desk import Desk, frozen, now
 from acquisition.episode_purge import purge_command
+from acquisition.episode_upkeep import rebuild_command, unassigned_command
 from acquisition.errors import ConfigError
 from acquisition.journal_cli import AnyConfigPath, AsJson, JournalPath
 
@@ -25,6 +26,8 @@ episode_app = typer.Typer(no_args_is_help=True, help="Say whose data it is: stay
 run_app = typer.Typer(no_args_is_help=True, help="ECMO runs of a stay; a change of the oxygenator is an event of one.")
 covariate_app = typer.Typer(no_args_is_help=True, help="What an analysis must know, such as an unloading device.")
 episode_app.command("purge")(purge_command)
+episode_app.command("unassigned")(unassigned_command)
+episode_app.command("rebuild")(rebuild_command)
 episode_app.add_typer(run_app, name="run")
 episode_app.add_typer(covariate_app, name="covariate")
 out = Console()

@@ -47,7 +47,9 @@ def purge_command(
     here = [bed for bed in stay.beds if bed.bed == desk.config.site.bed]
     for bed in here:
         until = "now" if bed.to_ns is None else rfc3339(bed.to_ns, 0)
-        out.print(f"bed {bed.bed} from {rfc3339(bed.from_ns, 0)} to {until}", markup=False, highlight=False)
+        out.print(
+            f"bed {bed.bed} from {rfc3339(bed.from_ns, 0)} to {until}", markup=False, highlight=False, soft_wrap=True
+        )
     if not yes:
         typer.confirm(f"Delete all of this, and what the registry says of {subject}, for ever?", abort=True)
     windows = [
@@ -57,7 +59,7 @@ def purge_command(
     told = [entry.recorded_ns for entry in registry.entries if entry.subject == subject]
     damaged: list[str] = []
     with alone(desk.journal):
-        influx = asyncio.run(_from_influx(desk.config, windows, told))
+        influx = asyncio.run(from_influx(desk.config, windows, told))
         gone = purge(desk.journal, windows, lambda each: _is_of(each, subject), damaged)
         tombstone = {
             "ground": ground,
@@ -85,7 +87,18 @@ def _refuse_early(stay: Stay, config: Config, ground: str, *, other_beds_done: b
         raise ConfigError([f"{stay.subject} was in other beds too: {', '.join(others)}; {first}"])
 
 
-async def _from_influx(config: Config, windows: Sequence[Window], told: Sequence[int]) -> list[dict[str, Any]]:
+async def from_influx(config: Config, windows: Sequence[Window], told: Sequence[int]) -> list[dict[str, Any]]:
+    """Deletes from every InfluxDB 1.x of a configuration; says so of each sink, JSON values.
+
+    Args:
+        config: Of the bed; a sink of another type is told of and left alone.
+        windows: Readings that go.
+        told: Times of events of the registry that go.
+
+    Raises:
+        ConfigError: a secret is not where the configuration says.
+        SinkError: a server does not answer, or refuses.
+    """
     gone: list[dict[str, Any]] = []
     for sink in config.sink:
         if not isinstance(sink, InfluxV1Config):
@@ -121,7 +134,12 @@ def _is_of(observation: Observation, subject: str) -> bool:
 def _report(config: Config, told: str, tombstone: dict[str, Any], damaged: Sequence[str]) -> None:
     points = sum(each["points"] for each in tombstone["journal"])
     values = sum(each.get("values", 0) for each in tombstone["influx"])
-    out.print(f"{told}; {points} points of the journal, {values} values in InfluxDB", markup=False, highlight=False)
+    out.print(
+        f"{told}; {points} points of the journal, {values} values in InfluxDB",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     left = [f"could not be read and went too: {each}" for each in damaged]
     left += [
         f"sink {each['sink']}: not deleted there; only InfluxDB 1.x is, delete it with that server's own means"

@@ -125,7 +125,7 @@ def append(descriptor: int, entries: Iterable[Entry]) -> None:
 
 
 def replace(path: Path, entries: Iterable[Entry]) -> None:
-    """Writes the file anew in one step, for a purge; the caller holds it by `appending`.
+    """Writes the file anew in one step; the caller holds it by `appending`, or there is none yet.
 
     Raises:
         OSError: the disk refuses; nothing has changed.
@@ -136,7 +136,7 @@ def replace(path: Path, entries: Iterable[Entry]) -> None:
             file.writelines(entry.line + b"\n" for entry in entries)
             file.flush()
             os.fsync(file.fileno())
-        fresh.chmod(path.stat().st_mode & 0o777)
+        fresh.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o640)
         fresh.replace(path)
         _sync_directory(path)
     except BaseException:

@@ -10,7 +10,9 @@ import pytest
 
 from acquisition.archive.episodes import Registry, registry_path
 from acquisition.clock import from_rfc3339
+from acquisition.episode_relay import EpisodeRelay
 from acquisition.journal import Journal
+from acquisition.journal.reader import JournalReader
 from acquisition.model import Numerics, Quality, State
 from tests.acquisition.command import Run, runner
 
@@ -213,6 +215,48 @@ def test_a_damaged_registry_ends_with_1_and_names_the_line(command: Run, config:
         code, _, complaint = command("episode", *words, "-c", config)
         assert code == 1
         assert "line 1 is damaged" in complaint
+
+
+async def everything_told(directory: Path) -> None:
+    async with Journal(directory, commit_interval_s=0.02) as journal:
+        await EpisodeRelay(directory, journal).relay()
+
+
+def test_a_registry_is_written_anew_from_the_journal(command: Run, config: Path, tmp_path: Path) -> None:
+    command("episode", "start", "LEV-03-012", "-c", config)
+    command("episode", "note", "LEV-03-012", "one", "-c", config)
+    asyncio.run(everything_told(tmp_path / "journal"))
+    path = registry_path(tmp_path / "journal")
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"one", b"two"))
+    assert command("episode", "rebuild", path, "-c", config)[0] == 2
+    code, told, _ = command("episode", "rebuild", tmp_path / "new.jsonl", "-c", config)
+    assert (code, "2 entries, 1 subjects" in told.replace("\n", " ")) == (0, True)
+    assert (tmp_path / "new.jsonl").read_bytes() == before
+
+
+def test_old_readings_of_no_episode_are_listed_and_go_only_when_asked(
+    command: Run, config: Path, tmp_path: Path
+) -> None:
+    at = "2026-10-24T12:00:00+02:00"
+    asyncio.run(echo_journal(tmp_path / "journal", from_rfc3339(at)))
+    words = ("episode", "unassigned", "--older-than", "7", "-c", config)
+    assert command(*words)[0] == 2, "no registry"
+    command("episode", "start", "LEV-03-012", "--at", at, "-c", config)
+    command("episode", "stop", "LEV-03-012", "--at", "2026-10-24T12:05:00+02:00", "-c", config)
+    code, told, _ = command(*words)
+    assert code == 0
+    assert "pump: 2026-10-24T09:53:20Z to 2026-10-24T10:00:00Z" in told
+    assert command("episode", "unassigned", "-c", config)[0] == 2, "no age is configured"
+    reader = JournalReader(tmp_path / "journal")
+    assert len(list(reader.query(devices={"pump"}))) == 80
+    assert "50 points deleted" in command(*words, "--delete", "--yes")[1]
+    left = list(reader.query(devices={"pump"}))
+    assert len(left) == 30
+    assert min(each.time_ns for each in left) == from_rfc3339(at)
+    (audit,) = reader.query(devices={"daemon"})
+    assert audit.kind == "event"
+    assert audit.text == "50 points of no episode, older than 7 days, were deleted"
 
 
 @pytest.mark.system
