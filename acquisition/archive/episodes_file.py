@@ -87,12 +87,15 @@ def appending(path: Path) -> Iterator[tuple[Content, int]]:
         EpisodeError: it cannot be written, or is damaged.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True)
+            _hand_over(path.parent)
         with _lock(path, fcntl.LOCK_EX, make=True):
             new = not path.exists()
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
             try:
                 if new:
+                    _hand_over(path)
                     _sync_directory(path)
                 content = parse(path.read_bytes(), path.name)
                 if content.torn:
@@ -137,6 +140,7 @@ def replace(path: Path, entries: Iterable[Entry]) -> None:
             file.flush()
             os.fsync(file.fileno())
         fresh.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o640)
+        _hand_over(fresh)
         fresh.replace(path)
         _sync_directory(path)
     except BaseException:
@@ -157,10 +161,19 @@ def _lock(path: Path, how: int, *, make: bool = False) -> Iterator[None]:
         yield
         return
     try:
+        if make:
+            _hand_over(lock)
         fcntl.flock(descriptor, how)
         yield
     finally:
         os.close(descriptor)
+
+
+def _hand_over(path: Path) -> None:
+    """Gives what root makes to the owner of the directory, or the daemon could not read what was entered by sudo."""
+    if os.geteuid() == 0:
+        above = path.parent.stat()
+        os.chown(path, above.st_uid, above.st_gid)
 
 
 def _is_whole(tail: bytes) -> bool:

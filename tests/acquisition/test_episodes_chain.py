@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from acquisition.archive.episodes import Registry
 from acquisition.archive.episodes_chain import Action, Entry, next_entry
 from acquisition.archive.episodes_file import NAME, append, appending, parse, read, registry_path
-from acquisition.archive.episodes_writing import Draft, record
+from acquisition.archive.episodes_writing import Draft, bury, record
 from acquisition.errors import EpisodeError
 
 T0 = 1_790_000_000_000_000_000
@@ -141,3 +142,16 @@ def test_entries_rise_in_time_even_when_the_clock_does_not(tmp_path: Path) -> No
     record(path, [Draft(Action.STOP, "LEV-03-010", {"to_ns": T0 + 5})], actor="op", now_ns=T0 + HOUR // 2)
     times = [entry.recorded_ns for entry in read(path).entries]
     assert times == sorted(set(times))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT ROOT: only root can leave a file that another user cannot read")
+def test_what_root_enters_belongs_to_the_owner_of_the_place(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 65534, 65534)
+    path = registry_path(state / "journal")
+    record(path, [Draft(Action.START, "LEV-03-012", {"from_ns": T0, "bed": "b"})], actor="op", now_ns=T0 + HOUR)
+    bury(path, "LEV-03-012", {"ground": "other", "intervals": [], "journal": [], "influx": []}, actor="op", now_ns=T0)
+    made = [path.parent, *path.parent.iterdir()]
+    assert len(made) == 3
+    assert {(each.stat().st_uid, each.stat().st_gid) for each in made} == {(65534, 65534)}

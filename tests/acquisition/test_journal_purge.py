@@ -10,6 +10,7 @@ from acquisition.journal import Journal
 from acquisition.journal.purging import Window, alone, purge
 from acquisition.journal.quarantine import Quarantine
 from acquisition.journal.reader import JournalReader
+from acquisition.journal.schema import day_files, reading
 from acquisition.journal.window import within
 from acquisition.model import Event, EventKind, Numerics, Observation, Waveform, json_line
 
@@ -75,6 +76,15 @@ def _text(each: Observation) -> str:
     return json_line(each)
 
 
+def merged_rows(directory: Path) -> int:
+    number = 0
+    for path in day_files(directory):
+        with reading(path) as connection:
+            assert connection is not None
+            number += connection.execute("SELECT count(*) FROM block WHERE blocks > 1").fetchone()[0]
+    return number
+
+
 WINDOWS = {
     "in the middle of a sample's block": [Window(T0 + 10 * S + S // 2, T0 + 20 * S + S // 4)],
     "of one device": [Window(T0 + 10 * S, T0 + 20 * S, devices=frozenset({"mon"}))],
@@ -90,6 +100,7 @@ async def test_what_lies_in_a_window_goes_to_the_sample_and_nothing_else(tmp_pat
     await fill(tmp_path)
     windows = [Window(w.from_ns, w.to_ns, w.devices, spared=frozenset({"daemon"})) for w in WINDOWS[case]]
     before = joined(JournalReader(tmp_path).query())
+    assert merged_rows(tmp_path) > 0, "rows of many blocks are cut too"
 
     def in_window(each: Observation) -> bool:
         return any(window.touches(each.device, each.time_ns, each.time_ns) for window in windows)
