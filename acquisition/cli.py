@@ -16,18 +16,18 @@ import typer
 from rich.console import Console
 
 from acquisition import INTENDED_USE
-from acquisition.archive.tables import write_csv, write_json
 from acquisition.case_log import trace_of_log
 from acquisition.catalogue import Catalogue
-from acquisition.clock import SystemClock, from_rfc3339
+from acquisition.clock import SystemClock
 from acquisition.config import Config, load_config, profile_search
 from acquisition.daemon import Daemon, listen_to
 from acquisition.episode_cli import episode_app
 from acquisition.errors import AcquisitionError, ConfigError
+from acquisition.export_cli import export, verify
 from acquisition.health import STALE_NS, Health
-from acquisition.journal.reader import JournalReader
-from acquisition.journal_cli import AnyConfigPath, AsJson, JournalPath, journal_app, journal_directory, needed
+from acquisition.journal_cli import AnyConfigPath, AsJson, journal_app, needed
 from acquisition.logs import configure
+from acquisition.query_cli import query
 from acquisition.registry import build_driver
 from acquisition.replay import record_link, replay_trace, zone_of
 from acquisition.screen import age, status_screen
@@ -36,6 +36,8 @@ from acquisition.transports.links import Links
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=INTENDED_USE)
 app.add_typer(journal_app, name="journal")
 app.add_typer(episode_app, name="episode")
+for command in (query, export, verify):
+    app.command()(command)
 
 T = TypeVar("T")
 out = Console()
@@ -206,41 +208,6 @@ def case_log(
     )
 
 
-@app.command()
-def query(
-    config: AnyConfigPath = None,
-    journal: JournalPath = None,
-    bed: Annotated[
-        str | None, typer.Option(help="Must be the bed of the configuration; guards against mix-ups.")
-    ] = None,
-    device: Annotated[list[str] | None, typer.Option(help="Device id; may be repeated.")] = None,
-    channels: Annotated[str | None, typer.Option(help="Channel ids, separated by commas.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="RFC 3339 with offset.")] = None,
-    to: Annotated[str | None, typer.Option(help="RFC 3339 with offset.")] = None,
-    format_: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
-) -> None:
-    """Print readings from a journal, also while the daemon runs."""
-    if bed is not None and (config is None or load_config(config, for_sinks=False).site.bed != bed):
-        raise ConfigError([f"--bed {bed}: not the bed of the configuration; a journal holds one bed"])
-    wanted = None if channels is None else {name.strip() for name in channels.split(",") if name.strip()}
-    for name in wanted or ():
-        if not Catalogue.shipped().admits(name):
-            raise ConfigError([f"--channels: unknown channel {name!r} (see config/channels.toml)"])
-    if format_ not in ("csv", "json"):
-        raise ConfigError([f"--format {format_}: use csv or json"])
-    reader = JournalReader(journal_directory(config, journal))
-    observations = reader.query(
-        devices=None if device is None else set(device),
-        channels=wanted,
-        from_ns=0 if from_ is None else _time(from_),
-        to_ns=2**63 - 1 if to is None else _time(to),
-    )
-    if format_ == "json":
-        write_json(observations, sys.stdout)
-    else:
-        write_csv(observations, sys.stdout, Catalogue.shipped())
-
-
 def _pairs(options: list[str] | None) -> dict[str, Any]:
     pairs: dict[str, Any] = {}
     for option in options or ():
@@ -259,14 +226,6 @@ def _positive(text: str) -> float:
         if float(text) > 0:
             return float(text)
     raise ConfigError([f"--speed {text}: use a positive factor, or max"])
-
-
-def _time(text: str) -> int:
-    try:
-        return from_rfc3339(text)
-    except ValueError as error:
-        hint = "write it like 2026-01-31T18:00:00+01:00"
-        raise ConfigError([f"{text!r} is not a time with a UTC offset: {error} ({hint})"]) from None
 
 
 def _until_stopped(work: Coroutine[Any, Any, T]) -> T | None:

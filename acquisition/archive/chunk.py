@@ -23,11 +23,13 @@ class Window:
         bed: Bed; None is whatever bed the source holds.
         from_ns: UTC nanoseconds, included.
         to_ns: UTC nanoseconds, excluded.
+        devices: Ids of those that are meant; empty: all that the bed has.
     """
 
     bed: str | None
     from_ns: int
     to_ns: int
+    devices: tuple[str, ...] = ()
 
     @property
     def length_ns(self) -> int:
