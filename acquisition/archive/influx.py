@@ -11,6 +11,7 @@ import json
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -80,6 +81,14 @@ class InfluxSource:
                         if count:
                             found.add(Series(tags["device"], channel, measurement == "waves"))
         return sorted(found)
+
+    def extent(self, window: Window) -> Window | None:
+        """See `Source.extent`."""
+        found = [self._ends(measurement, window, None) for measurement in ("numerics", "waves")]
+        ends = [each for each in found if each is not None]
+        if not ends:
+            return None
+        return replace(window, from_ns=min(first for first, _ in ends), to_ns=max(last for _, last in ends) + 1)
 
     def numerics(
         self, window: Window, devices: Collection[str] | None = None, channels: Collection[str] | None = None
@@ -154,24 +163,26 @@ class InfluxSource:
 
     def _slices(self, measurement: str, window: Window, device: str, length_ns: int) -> Iterator[Window]:
         """The window cut at multiples of a length, from the first point there is to the last."""
-        ends = []
-        for word in ("ASC", "DESC"):
-            found = [
-                row[0]
-                for _, _, rows in self._rows(
-                    _select("*", measurement, self._where(window, device), f"ORDER BY time {word} LIMIT 1")
-                )
-                for row in rows
-            ]
-            if not found:
-                return
-            ends.append(found[0])
+        ends = self._ends(measurement, window, device)
+        if ends is None:
+            return
         first, last = ends
         begin = first
         while begin <= last:
             end = min((begin // length_ns + 1) * length_ns, last + 1)
             yield Window(window.bed, begin, end)
             begin = end
+
+    def _ends(self, measurement: str, window: Window, device: str | None) -> tuple[int, int] | None:
+        """Times of the first point and the last."""
+        ends = []
+        for word in ("ASC", "DESC"):
+            question = _select("*", measurement, self._where(window, device), f"ORDER BY time {word} LIMIT 1")
+            found = [row[0] for _, _, rows in self._rows(question) for row in rows]
+            if not found:
+                return None
+            ends.append(found[0])
+        return ends[0], ends[1]
 
     def _devices(self, measurement: str, window: Window, devices: Collection[str] | None) -> list[str]:
         beds = f' WHERE "bed" = {_string(window.bed)}' if window.bed is not None else ""
@@ -204,7 +215,7 @@ class InfluxSource:
                 if line.strip():
                     yield from self._series_in(json.loads(line), place)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise SinkUnavailableError(f"{place} cannot be read: {error or type(error).__name__}") from error
+            raise SinkUnavailableError(f"{place} cannot be read: {str(error) or type(error).__name__}") from error
         finally:
             connection.close()
 

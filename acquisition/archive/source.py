@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,8 @@ import numpy as np
 from acquisition.archive.chunk import QUALITIES, STATES, Chunk, Window, joined
 from acquisition.catalogue import Catalogue, ChannelKind
 from acquisition.clock import NS
+from acquisition.journal.cursors import Quarantined
+from acquisition.journal.quarantine import Quarantine
 from acquisition.journal.reader import JournalReader
 from acquisition.model import MISSING_COUNT, Event, EventKind, Numerics, Waveform, in_units
 
@@ -39,6 +41,14 @@ class Source(Protocol):
 
     def series(self, window: Window) -> list[Series]:
         """What there is, in order; perhaps also what is held of other times.
+
+        Raises:
+            AcquisitionError: the source cannot be read.
+        """
+        ...
+
+    def extent(self, window: Window) -> Window | None:
+        """The window without the time before the first reading and after the last; None if there is none.
 
         Raises:
             AcquisitionError: the source cannot be read.
@@ -91,6 +101,7 @@ class JournalSource:
     def __init__(self, directory: Path, bed: str | None = None) -> None:
         self._reader = JournalReader(directory)
         self._bed = bed
+        self._directory = directory
         self._stat = self._reader.stat()
 
     @property
@@ -108,6 +119,21 @@ class JournalSource:
             for channel in channels
             if channel
         )
+
+    def extent(self, window: Window) -> Window | None:
+        """See `Source.extent`; the whole journal's, so that a part of it may be without readings."""
+        held = Window(window.bed, max(window.from_ns, self._stat.first_ns), min(window.to_ns, self._stat.last_ns + 1))
+        if not self._holds(window) or not self._stat.points or not held.length_ns:
+            return None
+        return replace(held, devices=window.devices)
+
+    def rejected(self) -> list[Quarantined]:
+        """What some sink rejected.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        return Quarantine(self._directory).entries()
 
     def numerics(
         self, window: Window, devices: Collection[str] | None = None, channels: Collection[str] | None = None
