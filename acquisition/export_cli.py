@@ -70,7 +70,7 @@ def export(
 ) -> None:
     """Write subjects' runs, or a bed's time, as a self-describing data set."""
     for name, word, known in (
-        ("--format", format_, [*Format]),
+        ("--format", format_, [form.value for form in Format]),
         ("--times", times, ["relative", "utc"]),
         ("--role", role, ROLES),
     ):
@@ -81,7 +81,8 @@ def export(
     if not subject and bed is None and config is None:
         raise ConfigError(["give --subject, --bed or --config: whose data is it?"])
     archive = opened(config, journal, influx, database, user, site, registry, bed, subject[0] if subject else None)
-    scopes = [archive.scope(subject=each, bed=bed, from_=from_, to=to) for each in subject or [None]]
+    whose: list[str | None] = [*subject] if subject else [None]
+    scopes = [archive.scope(subject=each, bed=bed, from_=from_, to=to) for each in whose]
     wanted = Request(
         Format(format_),
         duration_ns(every),

@@ -20,7 +20,7 @@ from acquisition.archive import frames, lines
 from acquisition.archive.episodes import Registry, registry_path
 from acquisition.archive.extra import library
 from acquisition.archive.influx import Credentials, InfluxSource
-from acquisition.archive.opened import Archive, worst_of
+from acquisition.archive.opened import Archive, registry_in, worst_of
 from acquisition.archive.plot import plot
 from acquisition.archive.question import Question, checked_channels
 from acquisition.archive.resample import checked_aggregates, duration_ns
@@ -129,7 +129,10 @@ def opened(
         secret = os.environ.get("ECMO_DAQ_INFLUX_SECRET")
         source = InfluxSource(influx, database, Credentials(user, secret), site)
         place = registry or (registry_path(journal_directory(config, None)) if config is not None else None)
-        return Archive(source, Registry.open(place) if place is not None else Registry())
+        known = subject is None or place is not None
+        return Archive(
+            source, Registry.open(place) if place is not None else Registry() if known else registry_in(source)
+        )
     own = None
     if config is not None:
         own = load_config(config, for_sinks=False).site.bed

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from acquisition.archive import frames
+from acquisition.archive.chunk import Window
 from acquisition.archive.episodes import Registry, registry_path
+from acquisition.archive.episodes_events import registries
 from acquisition.archive.influx import Credentials, InfluxSource
 from acquisition.archive.question import Question, checked_channels
 from acquisition.archive.resample import checked_aggregates, duration_ns
@@ -15,7 +17,7 @@ from acquisition.archive.scope import EVER, Scope, of_bed, of_subject, one_bed
 from acquisition.archive.source import JournalSource, Source
 from acquisition.clock import from_rfc3339
 from acquisition.errors import ConfigError
-from acquisition.model import Quality
+from acquisition.model import EventKind, Quality
 
 
 class Archive:
@@ -132,7 +134,18 @@ def open_archive(
         place = place or registry_path(Path(journal))
         return Archive(JournalSource(Path(journal), bed), Registry.open(place), bed)
     source = InfluxSource(str(influx), database, auth, site)
-    return Archive(source, Registry.open(place) if place is not None else Registry())
+    return Archive(source, Registry.open(place) if place is not None else registry_in(source))
+
+
+def registry_in(source: Source) -> Registry:
+    """The registry that travelled as events into a database; the longest where there are several.
+
+    Raises:
+        EpisodeError: an entry was changed or is missing.
+        AcquisitionError: the source cannot be read.
+    """
+    found = registries(source.events(Window(None, 0, EVER), [EventKind.EPISODE])).values()
+    return max(found, key=lambda registry: len(registry.entries), default=Registry())
 
 
 def utc_ns(text: str) -> int:

@@ -38,7 +38,8 @@ class Question:
     def readings(self, source: Source) -> Iterator[Chunk]:
         """Numerics and then waves, bed by bed; see `Source`."""
         for window in self.scope.windows:
-            yield from self._of(source, window)
+            for part in self._of(source, window):
+                yield from part
 
     def figures(self, source: Source) -> Iterator[Buckets]:
         """Of the buckets of each bed.
@@ -49,7 +50,8 @@ class Question:
         if self.every_ns is None:
             raise ValueError("no length of a bucket")
         for window in self.scope.windows:
-            yield from resample(self._of(source, window), self.every_ns, self.aggregates)
+            for part in self._of(source, window):
+                yield from resample(part, self.every_ns, self.aggregates)
 
     def events(self, source: Source) -> Iterator[Event]:
         """Of the asked devices and of the daemon; none where channels are asked for."""
@@ -61,15 +63,13 @@ class Question:
                 if devices is None or event.device in devices:
                     yield event
 
-    def _of(self, source: Source, window: Window) -> Iterator[Chunk]:
+    def _of(self, source: Source, window: Window) -> Iterator[Iterator[Chunk]]:
         devices = devices_of(window, self.devices)
         numerics, waves = _kinds(self.channels)
         if numerics is None or numerics:
-            for chunk in source.numerics(window, devices, numerics):
-                yield from _kept(chunk, self.quality)
+            yield _kept(source.numerics(window, devices, numerics), self.quality)
         if waves is None or waves:
-            for chunk in source.waves(window, devices, waves):
-                yield from _kept(chunk, self.quality)
+            yield _kept(source.waves(window, devices, waves), self.quality)
 
 
 def checked_channels(names: Collection[str]) -> frozenset[str]:
@@ -101,7 +101,6 @@ def _kinds(channels: frozenset[str] | None) -> tuple[frozenset[str] | None, froz
     return frozenset(name for name in channels if not is_wave(name)), waves
 
 
-def _kept(chunk: Chunk, quality: Quality) -> Iterator[Chunk]:
-    kept = chunk.at_least(quality)
-    if len(kept):
-        yield kept
+def _kept(chunks: Iterator[Chunk], quality: Quality) -> Iterator[Chunk]:
+    kept = (chunk.at_least(quality) for chunk in chunks)
+    return (chunk for chunk in kept if len(chunk))

@@ -8,11 +8,16 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from acquisition.archive.chunk import Chunk, Window
+from acquisition.archive.episodes import Registry
+from acquisition.archive.export.dataset import export
+from acquisition.archive.export.request import Request
 from acquisition.archive.influx import Credentials, InfluxSource
 from acquisition.archive.resample import resample
+from acquisition.archive.scope import of_bed
 from acquisition.archive.source import JournalSource, Source
 from acquisition.clock import SystemClock
 from acquisition.errors import SinkRefusedError, SinkUnavailableError
@@ -111,6 +116,14 @@ async def test_a_journal_and_its_influxdb_give_the_same_answer(tmp_path: Path) -
             expected = await asyncio.to_thread(answers, own, window)
             assert await asyncio.to_thread(answers, central, window) == expected
             assert bool(expected[1]) is (window.bed == "bed-1")
+        own_set, central_set = tmp_path / "own", tmp_path / "central"
+        for source, out in ((own, own_set), (central, central_set)):
+            await asyncio.to_thread(export, source, Registry(), [of_bed("bed-1")], Request(), out)
+    files = {path.relative_to(own_set) for path in own_set.rglob("*.parquet")}
+    assert files == {path.relative_to(central_set) for path in central_set.rglob("*.parquet")}
+    assert all(pq.read_table(own_set / path).equals(pq.read_table(central_set / path)) for path in files)
+    for name in ("completeness.csv", "codebook.csv", "gaps.csv"):
+        assert (own_set / name).read_text() == (central_set / name).read_text()
 
 
 async def test_what_the_server_says_is_told_and_the_password_is_not(tmp_path: Path) -> None:

@@ -130,6 +130,8 @@ class DataSet:
                 done += day.length_ns
                 progress(done / whole)
         one.close()
+        if not one.tally:
+            raise ConfigError([f"{scope.label}: there are no readings in that time"])
         self._describe(scope, windows, one, subject, axis)
 
     def finish(self, name: str, previous: str) -> str:
@@ -153,7 +155,7 @@ class DataSet:
             "times_since": sorted(self._axes),
             "wide_bucket_s": self._request.every_ns / 1e9,
             "pseudonymous": names.active,
-            "study_drug_left_out": not self._request.unblinded,
+            "blinded": not self._request.unblinded,
             "free_text_left_out": not self._request.free_text,
         }
         if names.active:

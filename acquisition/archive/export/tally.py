@@ -46,6 +46,9 @@ class Tally:
         self._axis = axis
         self._streams: dict[tuple[str, str], Stream] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._streams)
+
     def add(self, chunk: Chunk, *, wave: bool) -> None:
         """Takes in readings that come after all others of their stream."""
         stream = self._streams.setdefault((chunk.device, chunk.channel), Stream(wave))

@@ -204,7 +204,8 @@ def _shown(edge: float) -> str:
 
 
 def _unit(channel: str) -> str:
-    return Catalogue.shipped().unit(channel).replace(" ", "") or "1"
+    """Of UCUM without its brackets, which no WFDB header can hold; the codebook has it in full."""
+    return re.sub(r"[^A-Za-z0-9^?%/-]", "", Catalogue.shipped().unit(channel)) or "1"
 
 
 def _safe(name: str) -> str:
