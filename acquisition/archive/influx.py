@@ -84,11 +84,13 @@ class InfluxSource:
 
     def extent(self, window: Window) -> Window | None:
         """See `Source.extent`."""
-        found = [self._ends(measurement, window, None) for measurement in ("numerics", "waves")]
-        ends = [each for each in found if each is not None]
-        if not ends:
+        measurements = ("numerics", "waves")
+        begun = [ends for name in measurements if (ends := self._ends(name, window, None)) is not None]
+        if not begun:
             return None
-        return replace(window, from_ns=min(first for first, _ in ends), to_ns=max(last for _, last in ends) + 1)
+        rest = replace(window, to_ns=_LAST_NS)
+        last = max(ends[1] for name in measurements if (ends := self._ends(name, rest, None)) is not None)
+        return replace(window, from_ns=min(first for first, _ in begun), to_ns=min(window.to_ns, last + 1))
 
     def numerics(
         self, window: Window, devices: Collection[str] | None = None, channels: Collection[str] | None = None

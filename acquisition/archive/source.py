@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from acquisition.clock import NS
 from acquisition.journal.cursors import Quarantined
 from acquisition.journal.quarantine import Quarantine
 from acquisition.journal.reader import JournalReader
-from acquisition.model import MISSING_COUNT, Event, EventKind, Numerics, Waveform, in_units
+from acquisition.model import MISSING_COUNT, Event, EventKind, Numerics, Observation, Waveform, in_units
 
 NUMERICS_NS = 3600 * NS
 """What is held of numerics at a time; aligned to UTC, so that every source cuts at the same places."""
@@ -48,7 +49,7 @@ class Source(Protocol):
         ...
 
     def extent(self, window: Window) -> Window | None:
-        """The window without the time before the first reading and after the last; None if there is none.
+        """The window from its first reading, and without the time after the last of all; None if there is none.
 
         Raises:
             AcquisitionError: the source cannot be read.
@@ -121,11 +122,16 @@ class JournalSource:
         )
 
     def extent(self, window: Window) -> Window | None:
-        """See `Source.extent`; the whole journal's, so that a part of it may be without readings."""
-        held = Window(window.bed, max(window.from_ns, self._stat.first_ns), min(window.to_ns, self._stat.last_ns + 1))
-        if not self._holds(window) or not self._stat.points or not held.length_ns:
-            return None
-        return replace(held, devices=window.devices)
+        """See `Source.extent`."""
+        last = max(self._reader.last_seen().values(), default=0) if self._holds(window) else 0
+        kinds = ["numerics", "waveform"]
+        begun = []
+        for device in self._stat.readings if last else ():
+            found = self._reader.query(devices=[device], from_ns=window.from_ns, to_ns=window.to_ns, kinds=kinds)
+            begun += islice((first for each in found if (first := _first_ns(each)) is not None), 1)
+        first = min((*begun, window.to_ns))
+        held = replace(window, from_ns=first, to_ns=min(window.to_ns, last + 1))
+        return held if held.length_ns else None
 
     def rejected(self) -> list[Quarantined]:
         """What some sink rejected.
@@ -236,6 +242,14 @@ class _NumericsSlice:
 _QUALITY = {name: number for number, name in enumerate(QUALITIES)}
 _STATE = {name: number for number, name in enumerate(STATES)}
 _BAD = len(QUALITIES) - 1
+
+
+def _first_ns(observation: Observation) -> int | None:
+    """When the first number or state of it was; None in a block that has none."""
+    if not isinstance(observation, Waveform):
+        return observation.time_ns
+    present = np.flatnonzero(observation.counts != MISSING_COUNT)
+    return observation.time_ns + int(present[0]) * observation.period_ns if present.size else None
 
 
 def _chunk(wave: Waveform) -> Chunk:

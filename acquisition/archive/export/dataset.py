@@ -204,7 +204,7 @@ class DataSet:
 
     def _describe(self, scope: Scope, windows: Sequence[Window], one: _Subject, subject: str, axis: Axis) -> None:
         request, names = self._request, self._request.pseudonyms
-        events = [event for window in windows for event in self._source.events(window)]
+        events = [event for window in scope.windows for event in self._source.events(window)]
         shown = [event for event in events if request.shows(event)]
         one.events(shown)
         declared = _declared(scope, windows)
