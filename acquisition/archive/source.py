@@ -146,9 +146,10 @@ class JournalSource:
     ) -> Iterator[Chunk]:
         """See `Source.numerics`."""
         for device in self._devices(window, devices):
-            slicing = _NumericsSlice(device)
+            # Which channels are wanted is decided here: the reader would make every observation anew.
+            slicing = _NumericsSlice(device, channels)
             for each in self._reader.query(
-                devices=[device], channels=channels, from_ns=window.from_ns, to_ns=window.to_ns, kinds=["numerics"]
+                devices=[device], from_ns=window.from_ns, to_ns=window.to_ns, kinds=["numerics"]
             ):
                 if isinstance(each, Numerics):
                     if each.time_ns >= slicing.end_ns:
@@ -208,19 +209,21 @@ def is_wave(channel: str) -> bool:
 class _NumericsSlice:
     """Numerics of one device in one slice of time, turned into columns."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, channels: Collection[str] | None) -> None:
         self._device = device
+        self._channels = None if channels is None else frozenset(channels)
         self._rows: defaultdict[str, list[tuple[int, float, int, int]]] = defaultdict(list)
         self.end_ns = 0
 
     def add(self, numerics: Numerics) -> None:
         states, quality, time_ns = numerics.states, numerics.quality, numerics.time_ns
-        for channel, value in numerics.values.items():
+        values, wanted = numerics.values, self._channels
+        for channel in values if wanted is None else wanted & values.keys():
             state = _STATE[states[channel].value] if channel in states else 0
             judged = _QUALITY[quality[channel].value] if channel in quality else 0
-            self._rows[channel].append((time_ns, value, judged, state))
+            self._rows[channel].append((time_ns, values[channel], judged, state))
         for channel, said in states.items():
-            if channel not in numerics.values:
+            if channel not in values and (wanted is None or channel in wanted):
                 self._rows[channel].append((time_ns, np.nan, _BAD, _STATE[said.value]))
 
     def take(self) -> Iterator[Chunk]:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from acquisition.archive import open_archive
 from acquisition.archive.chunk import Chunk, Window
 from acquisition.archive.episodes import Registry
 from acquisition.archive.export.dataset import export
@@ -119,6 +120,15 @@ async def test_a_journal_and_its_influxdb_give_the_same_answer(tmp_path: Path) -
         own_set, central_set = tmp_path / "own", tmp_path / "central"
         for source, out in ((own, own_set), (central, central_set)):
             await asyncio.to_thread(export, source, Registry(), [of_bed("bed-1")], Request(), out)
+        tables = [
+            await asyncio.to_thread(archive.query, ["abp_mean", "wf_abp"], every="1m", bed="bed-1")
+            for archive in (
+                open_archive(tmp_path / "journal", bed="bed-1"),
+                await asyncio.to_thread(open_archive, influx=server.url, database=DATABASE),
+            )
+        ]
+    assert tables[0].num_rows > MINUTES
+    assert tables[0].equals(tables[1])
     files = {path.relative_to(own_set) for path in own_set.rglob("*.parquet")}
     assert files == {path.relative_to(central_set) for path in central_set.rglob("*.parquet")}
     assert all(pq.read_table(own_set / path).equals(pq.read_table(central_set / path)) for path in files)

@@ -77,6 +77,7 @@ class ParquetStore:
                 piece.schema,
                 compression="zstd",
                 compression_level=ZSTD_LEVEL,
+                write_statistics=[column for column in piece.schema.names if column.startswith("time")],
                 use_dictionary=[column for column in piece.schema.names if column not in _PLAIN],
                 column_encoding={column: _PLAIN[column] for column in piece.schema.names if column in _PLAIN},
             )
