@@ -6,7 +6,7 @@ import re
 
 CHANNELS = frozenset({"study_drug_rate", "inf_rate"})
 """The rate of a pump shows the steps of the study drug's scheme even without its name."""
-_WORDS = re.compile(r"levosimendan|simdax|placebo|study[ _-]?drug|inf_rate|\barm\b|unblind", re.IGNORECASE)
+_WORDS = re.compile(r"levosimendan|simdax|placebo|study[ _-]?drug|inf_rate|treatment arm|unblind", re.IGNORECASE)
 
 
 def tells(text: str) -> bool:

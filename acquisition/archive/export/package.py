@@ -13,6 +13,23 @@ from typing import Any
 from acquisition.archive.export.stores import Store
 
 _TYPES = (("int", "integer"), ("uint", "integer"), ("double", "number"), ("float", "number"), ("timestamp", "datetime"))
+_TOLD = {
+    "subject": "study id, or its pseudonym",
+    "time_h": "hours since the event that `times_since` names",
+    "time_ns": "the same as a whole number of nanoseconds; where `times_since` is UTC, since 1970",
+    "time": "UTC; whole days earlier where the data set is pseudonymous",
+    "channel": "see codebook.csv",
+    "device": "see devices.csv",
+    "value": "empty where the device said a state and no number",
+    "unit": "UCUM",
+    "state": "what the device said beside or instead of a number",
+    "quality": "good, suspect (outside plausible limits), bad (outside hard limits, or a state alone)",
+    "expected": "readings due in the declared ECMO run at the stream's usual rate; empty where it has none",
+    "received": "readings that came",
+    "valid": "of them those that are not bad",
+    "cause": "what the bed's own events say of the silence; unknown where they say nothing",
+    "ahead_s": "how far the device's clock was ahead of the host's",
+}
 
 
 def write_package(
@@ -45,7 +62,7 @@ def write_package(
             "path": path,
             "format": "csv",
             "encoding": "utf-8",
-            "schema": {"fields": [{"name": column, "type": "any"} for column in columns]},
+            "schema": {"fields": [_described({"name": column, "type": "any"}) for column in columns]},
         }
         for path, columns in plain.items()
     ]
@@ -55,4 +72,11 @@ def write_package(
 
 def _field(field: Any) -> dict[str, str]:
     text = str(field.type)
-    return {"name": field.name, "type": next((told for start, told in _TYPES if text.startswith(start)), "string")}
+    return _described(
+        {"name": field.name, "type": next((told for start, told in _TYPES if text.startswith(start)), "string")}
+    )
+
+
+def _described(field: dict[str, str]) -> dict[str, str]:
+    name = field["name"]
+    return field | ({"description": _TOLD[name]} if name in _TOLD else {})
