@@ -83,19 +83,22 @@ def test_the_wide_form_has_figures_of_usable_readings_by_the_minute(out: Path) -
 def test_what_was_expected_and_what_came_stand_side_by_side(out: Path) -> None:
     hours = [row for row in rows(out / "completeness.csv") if row["channel"] == "ecmo_flow" and row["bucket"] == "hour"]
     assert [(row["start_h"], row["expected"], row["received"]) for row in hours] == [
+        ("-2.000000", "360", "0"),
         ("-1.000000", "360", "360"),
         ("0.000000", "360", "360"),
         ("1.000000", "360", "360"),
     ]
     wave = [row for row in rows(out / "completeness.csv") if row["channel"] == "wf_abp" and row["bucket"] == "day"]
-    assert sum(int(row["expected"]) - int(row["received"]) for row in wave) == pytest.approx(2900, abs=200)
+    assert sum(int(row["expected"]) - int(row["received"]) for row in wave) == pytest.approx(36_000 + 2900, abs=200)
 
 
-def test_a_gap_has_its_cause(out: Path) -> None:
+def test_a_gap_has_its_cause_and_what_nobody_told_of_has_none(out: Path) -> None:
     gaps = rows(out / "gaps.csv")
-    assert {row["cause"] for row in gaps} == {"link_lost"}
-    assert {row["channel"] for row in gaps} >= {"wf_abp", "hr"}
-    assert "ecmo_flow" not in {row["channel"] for row in gaps}
+    lost = [row for row in gaps if row["cause"] == "link_lost"]
+    assert {row["channel"] for row in lost} == {"abp_mean", "hr", "spo2", "wf_abp"}
+    before = [row for row in gaps if row["cause"] == "unknown"]
+    assert {(row["from"], row["to"]) for row in before if row["channel"] == "ecmo_flow"} == {("-2.000000", "-1.000000")}
+    assert len(gaps) == len(lost) + len(before)
 
 
 def test_the_tables_beside_tell_clocks_codes_devices_versions_and_who_entered_what(out: Path) -> None:

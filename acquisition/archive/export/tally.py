@@ -26,6 +26,7 @@ class Stream:
     received: Counter[int] = field(default_factory=Counter)
     valid: Counter[int] = field(default_factory=Counter)
     steps: Counter[int] = field(default_factory=Counter)
+    first_ns: int = 0
     last_ns: int | None = None
     silences: list[tuple[int, int]] = field(default_factory=list)
 
@@ -33,6 +34,16 @@ class Stream:
     def period_ns(self) -> int | None:
         """The usual time between readings; None where there is none, or after one reading."""
         return self.steps.most_common(1)[0][0] if self.steps else None
+
+    def limit_ns(self, usual_ns: int) -> int:
+        """How long it may be silent before that is a gap."""
+        return max(3 * usual_ns, WAVES_LIMIT_NS if self.wave else NUMERICS_LIMIT_NS)
+
+    def all_silences(self, from_ns: int, to_ns: int) -> list[tuple[int, int]]:
+        """Those between readings, and before the first and after the last of them."""
+        limit = self.limit_ns(self.period_ns or 0)
+        ends = [(from_ns, self.first_ns), (self.last_ns or from_ns, to_ns)]
+        return sorted([*self.silences, *((begin, end) for begin, end in ends if end - begin > limit)])
 
 
 class Tally:
@@ -61,9 +72,10 @@ class Tally:
         if steps.size:
             usual = int(np.median(steps))
             stream.steps[usual] += steps.size
-            limit = WAVES_LIMIT_NS if wave else NUMERICS_LIMIT_NS
-            wide = np.flatnonzero(steps > max(3 * usual, limit))
+            wide = np.flatnonzero(steps > stream.limit_ns(usual))
             stream.silences += [(int(times[at]), int(times[at + 1])) for at in wide]
+        if stream.last_ns is None:
+            stream.first_ns = int(chunk.time_ns[0])
         stream.last_ns = int(chunk.time_ns[-1])
 
     def completeness(self, declared: Sequence[Window]) -> Iterator[tuple[object, ...]]:
@@ -91,16 +103,19 @@ class Tally:
 
     def gaps(self, declared: Sequence[Window], events: Iterable[Event]) -> Iterator[tuple[str, str, int, int, str]]:
         """Device, channel, from, to and cause of each silence; `unknown` where no event tells of it."""
+        if not declared:
+            return
         told: defaultdict[str, list[tuple[int, int, str, str]]] = defaultdict(list)
         for event in events:
             begin, end = event.detail.get("from_ns"), event.detail.get("to_ns")
             if isinstance(begin, int) and isinstance(end, int):
                 cause, channel = str(event.detail.get("cause", "unknown")), str(event.detail.get("channel", ""))
                 told[event.device].append((begin, end, cause, channel))
+        from_ns, to_ns = min(each.from_ns for each in declared), max(each.to_ns for each in declared)
         for (device, channel), stream in sorted(self._streams.items()):
             if _on_change(channel):
                 continue
-            for begin, end in stream.silences:
+            for begin, end in stream.all_silences(from_ns, to_ns):
                 for window in declared:
                     first, last = max(begin, window.from_ns), min(end, window.to_ns)
                     if first < last:
