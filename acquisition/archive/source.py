@@ -125,7 +125,7 @@ class JournalSource:
         """See `Source.extent`."""
         last = max(self._reader.last_seen().values(), default=0) if self._holds(window) else 0
         kinds = ["numerics", "waveform"]
-        begun = []
+        begun: list[int] = []
         for device in self._stat.readings if last else ():
             found = self._reader.query(devices=[device], from_ns=window.from_ns, to_ns=window.to_ns, kinds=kinds)
             begun += islice((first for each in found if (first := _first_ns(each)) is not None), 1)

@@ -80,6 +80,12 @@ async def make_bed(directory: Path) -> Path:
         Draft(Action.STOP, SUBJECT, {"to_ns": T0 + HOURS * HOUR}),
     ]
     record(registry_path(directory / "journal"), drafts, actor="jmuster", now_ns=T0 + 9 * HOUR)
+    write_config(directory)
+    return directory / "journal"
+
+
+def write_config(directory: Path) -> None:
+    """The configuration of the bed whose journal is in this directory."""
     (directory / "bed.toml").write_text(
         f"""
 [site]
@@ -95,4 +101,3 @@ link = "tcp-listen://127.0.0.1:2575"
 """,
         encoding="utf-8",
     )
-    return directory / "journal"

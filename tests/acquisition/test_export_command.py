@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,8 @@ import pytest
 
 from acquisition.archive.chunk import Window
 from acquisition.archive.source import JournalSource
-from tests.acquisition.archive_bed import HOUR, HOURS, RANDOMISED, SECRETS, SUBJECT, T0, make_bed
+from acquisition.cli import main
+from tests.acquisition.archive_bed import HOUR, HOURS, RANDOMISED, SECRETS, SUBJECT, T0, make_bed, write_config
 from tests.acquisition.command import Run, runner
 
 ALL = Window(None, 0, 2**63 - 1)
@@ -24,14 +28,30 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return runner(monkeypatch, capsys)
 
 
-@pytest.fixture
-async def bed(tmp_path: Path) -> Path:
-    return await make_bed(tmp_path)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bed and its data set `set`, made once."""
+    directory = tmp_path_factory.mktemp("made")
+    bed = asyncio.run(make_bed(directory))
+    words = ["--config", directory / "bed.toml", "--subject", SUBJECT, "--out", directory / "set"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["ecmo-daq", "export", *map(str, words)])
+        with pytest.raises(SystemExit) as ending:
+            main()
+    assert not ending.value.code
+    return bed
 
 
 @pytest.fixture
-def out(run: Run, bed: Path) -> Path:
-    return exported(run, bed, "set")
+def out(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made.parent, tmp_path, dirs_exist_ok=True)
+    write_config(tmp_path)
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def bed(out: Path) -> Path:
+    return out.parent / "journal"
 
 
 def exported(run: Run, bed: Path, name: str, *words: str | Path) -> Path:
@@ -246,7 +266,7 @@ def test_a_manifest_that_was_made_to_fit_is_found_by_the_chain(run: Run, bed: Pa
 )
 def test_what_cannot_be_meant_leaves_nothing_behind(run: Run, bed: Path, words: tuple[str, ...], told: str) -> None:
     before = sorted(bed.parent.iterdir())
-    code, _, err = run("export", "--journal", bed, "--out", bed.parent / "set", *words)
+    code, _, err = run("export", "--journal", bed, "--out", bed.parent / "other", *words)
     assert code == 2
     assert told in err
     assert sorted(bed.parent.iterdir()) == before
@@ -258,8 +278,8 @@ def test_a_data_set_is_never_written_over(run: Run, bed: Path, out: Path) -> Non
 
 
 def test_the_key_must_not_travel_with_the_data(run: Run, bed: Path) -> None:
-    words = ("--pseudonymize", bed.parent / "set" / "key", "--request", "a")
-    code, _, err = run("export", "--journal", bed, "--subject", SUBJECT, "--out", bed.parent / "set", *words)
+    words = ("--pseudonymize", bed.parent / "other" / "key", "--request", "a")
+    code, _, err = run("export", "--journal", bed, "--subject", SUBJECT, "--out", bed.parent / "other", *words)
     assert (code, "must not lie" in err) == (2, True)
 
 
