@@ -27,6 +27,7 @@ FLUSH_NS = NS
 """A compressed trace is brought up to date on disk when this much recorded time has passed."""
 
 Direction: TypeAlias = Literal["<", ">"]
+Turn: TypeAlias = Literal["lost", "open"]
 _UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
 
 
@@ -54,20 +55,35 @@ class TraceHeader:
         return from_rfc3339(self.started)
 
 
+class Mark(NamedTuple):
+    """What became of the link at that instant, which no byte tells.
+
+    Attributes:
+        turn: `lost`, also where it could not be opened; `open` again.
+        text: Why, or who is at the other end.
+    """
+
+    turn: Turn
+    text: str
+
+
 class Piece(NamedTuple):
     """Bytes that were received (`<`) or sent (`>`) in one go.
 
-    An empty `>` says that the driver was woken at that instant and sent nothing.
+    An empty `>` says that the driver was woken at that instant and sent nothing, or, with a mark, what became of the
+    link; who does not know of marks takes it for the former, which changes nothing.
 
     Attributes:
         t_ns: Nanoseconds since the header's `started`.
         direction: `<` received, `>` sent.
         data: The bytes.
+        mark: What became of the link.
     """
 
     t_ns: int
     direction: Direction
     data: bytes
+    mark: Mark | None = None
 
 
 class TraceWriter:
@@ -107,13 +123,19 @@ class TraceWriter:
         self._write_line(fields)
         self.flush()
 
-    def write(self, t_ns: int, direction: Direction, data: bytes) -> None:
+    @property
+    def size(self) -> int:
+        """Bytes of the file, but for what is not flushed yet."""
+        return self._raw.tell()
+
+    def write(self, t_ns: int, direction: Direction, data: bytes, mark: Mark | None = None) -> None:
         """Appends one piece.
 
         Args:
             t_ns: Nanoseconds since the header's `started`; not before the piece written last.
             direction: `<` received, `>` sent.
             data: The bytes; empty only for a turn in which nothing was sent.
+            mark: What became of the link; with an empty `>`.
 
         Raises:
             TraceError: `t_ns` is earlier than the last piece's, or the disk refuses.
@@ -121,7 +143,10 @@ class TraceWriter:
         if t_ns < self._last:
             raise TraceError(f"a piece at {t_ns} ns cannot follow one at {self._last} ns")
         self._last = t_ns
-        self._write_line({"t": t_ns, "d": direction, "x": data.hex()})
+        line: dict[str, object] = {"t": t_ns, "d": direction, "x": data.hex()}
+        if mark is not None:
+            line |= {"e": mark.turn, "w": mark.text}
+        self._write_line(line)
         if self._each_line or t_ns - self._flushed >= FLUSH_NS:
             self._flushed = t_ns
             self.flush()
@@ -268,7 +293,8 @@ def _piece(line: str) -> Piece:
         raise ValueError(f"t is {t_ns!r}")
     if direction not in ("<", ">"):
         raise ValueError(f"d is {direction!r}")
-    return Piece(t_ns, direction, bytes.fromhex(fields["x"]))
+    mark = Mark(fields["e"], str(fields.get("w", ""))) if fields.get("e") in ("lost", "open") else None
+    return Piece(t_ns, direction, bytes.fromhex(fields["x"]), mark)
 
 
 def _packed(raw: BinaryIO, suffix: str) -> BinaryIO:
