@@ -211,13 +211,7 @@ def test_a_full_file_is_followed_by_another_and_nothing_is_lost_between(tmp_path
         turning.recorder.received(piece, turning.after(NS // 2))
     turning.recorder.close()
     assert turning.said() == pieces
-    files = trace_files(turning.path)
-    assert len(files) > 5
-    assert [read_trace(file)[0].started_ns for file in files] == sorted(
-        read_trace(file)[0].started_ns for file in files
-    )
-    for file in files:
-        read_trace(file)[1].close()
+    assert len(trace_files(turning.path)) > 5
 
 
 def test_each_file_has_times_of_its_own(tmp_path: Path) -> None:
@@ -266,7 +260,7 @@ def test_a_file_begins_with_a_request_where_there_are_requests(tmp_path: Path) -
         turning.recorder.received(b"answer", turning.after(NS // 100))
     turning.recorder.close()
     for file in trace_files(turning.path):
-        assert next(iter(read_trace(file)[1])).data == b"ask"
+        assert pieces(file)[0].data == b"ask"
 
 
 def test_identity_that_begins_in_one_file_is_cut_in_the_next(tmp_path: Path) -> None:
