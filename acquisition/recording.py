@@ -65,6 +65,8 @@ class TraceRecorder:
         self._cut_received = Redactor()
         self._cut_sent = Redactor()  # an acknowledgement repeats names that its request gave
         self._pieces = 0
+        self._start = self._last = self._day = 0
+        self._full_since: int | None = None
         self.error: TraceError | None = None
         self._writer = self._begin(clock.now())
 
@@ -125,14 +127,16 @@ class TraceRecorder:
     def _begin(self, instant: Instant) -> TraceWriter:
         self._start, self._last = instant.mono_ns, 0
         self._day = instant.utc_ns // DAY_NS
-        self._full_since: int | None = None
+        self._full_since = None
         path = self._path
         if self._rotation is not None:
             self._make_room(self._rotation)
             name, dot, suffix = path.name.partition(".")
             began = rfc3339(instant.utc_ns).translate(str.maketrans("", "", "-:."))
             path = path.with_name(f"{name}-{began}{dot}{suffix}")
-        return TraceWriter(_unused(path), replace(self._header, started=rfc3339(instant.utc_ns, 9)))
+        header = replace(self._header, started=rfc3339(instant.utc_ns, 9))
+        self._header = replace(self._header, continues=True)
+        return TraceWriter(_unused(path), header)
 
     def _make_room(self, rotation: Rotation) -> None:
         files = trace_files(self._path)

@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.clock import NS, Clock, SystemClock
+from simulators.faults import FaultKind
 
 DEFAULT_LINK = "tcp://127.0.0.1:2575"
 ACK_TIMEOUT_NS = 10 * NS
+CLOCK_JUMP_NS = 3600 * NS
 EUI64 = "02005EFFFE000001"
 FICTITIOUS_PID = "PID|1||SIM-4711^^^SIMHOSPITAL^MR||FICTITIOUS^PERSON^^^^^L||19010101|U"
 COUNTER = "1^SIM_COUNTER^99ECMODAQSIM"
@@ -156,6 +158,13 @@ class Hl7Monitor:
     def stop(self) -> None:
         """Makes no more reports; those that wait are still delivered."""
         self._stopped = True
+
+    def provoke(self, kind: FaultKind) -> bool:
+        """Misbehaves once; whether it can in that way."""
+        if kind is not FaultKind.CLOCK_JUMP:
+            return False
+        self._ahead_ns += CLOCK_JUMP_NS
+        return True
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Sends what is due, oldest first, each only when the one before is acknowledged."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
 from acquisition.clock import NS, ManualClock
 from acquisition.errors import LinkEndedError, TraceError, TransportError
-from acquisition.trace import Piece, Pieces, read_trace
+from acquisition.trace import Chain, Piece
 
 SLACK_NS = 250_000_000
 """A driver that waits for an instant acts a little after it; the trace has the true one, so it goes first."""
@@ -33,7 +33,7 @@ class TraceTransport:
     fails as it did then, and entering again goes to where it was open again. Damage ends the trace.
 
     Args:
-        path: The trace.
+        path: The trace, or the files of a rotating recording in order.
         speed: How many times as fast as it was recorded; None or infinity for as fast as it can be read.
         gate: Awaited before each piece is handed out; for going step by step.
 
@@ -49,20 +49,23 @@ class TraceTransport:
         cut_short: Whether something may follow the damage.
     """
 
-    def __init__(self, path: Path | str, speed: float | None = None, *, gate: Gate | None = None) -> None:
-        self.header, pieces = read_trace(path)
-        pieces.close()
+    def __init__(
+        self, path: Path | str | Sequence[Path], speed: float | None = None, *, gate: Gate | None = None
+    ) -> None:
+        self._paths = [path] if isinstance(path, Path | str) else list(path)
+        chain = Chain(self._paths)
+        chain.close()
+        self.header = chain.header
         self.clock = ManualClock(self.header.started_ns)
         self.pacing_errors_ns: deque[int] = deque(maxlen=MAX_PACING_ERRORS)
         self.damage: str | None = None
         self.cut_short = False
         self._gate = gate
         self._lost = False
-        self._peer = str(path)
-        self._path = str(path)
+        self._peer = self._path = ", ".join(map(str, self._paths))
         self.speed = None if speed is None or math.isinf(speed) else speed
         self._start_s: float | None = None
-        self._pieces: Pieces | None = None
+        self._pieces: Chain | None = None
         self._next: Piece | None = None
         self._taken = 0
         self._unmatched = 0
@@ -81,7 +84,7 @@ class TraceTransport:
         return self._unmatched + len(self._recorded) + len(self._sent)
 
     async def __aenter__(self) -> Self:
-        _, self._pieces = read_trace(self._path)
+        self._pieces = Chain(self._paths)
         for _ in range(self._taken):
             next(self._pieces)
         self._look_ahead()

@@ -11,7 +11,7 @@ from acquisition.clock import NS, Instant, ManualClock
 from acquisition.errors import LinkEndedError, TraceError
 from acquisition.recording import DAY_NS, Rotation, TraceRecorder, trace_files
 from acquisition.replay import record_link
-from acquisition.trace import Mark, Piece, read_trace
+from acquisition.trace import Chain, Mark, Piece, read_trace
 from acquisition.transports.trace import TraceTransport
 
 START = 1_772_000_000_123_456_789
@@ -278,3 +278,35 @@ def test_the_marks_of_a_link_are_kept_with_their_times(recorder: TraceRecorder, 
     recorder.reopened("192.0.2.1", at(9))
     recorder.close()
     assert pieces(path) == [Piece(3, ">", b"", Mark("lost", "cable")), Piece(9, ">", b"", Mark("open", "192.0.2.1"))]
+
+
+async def test_the_files_of_a_rotating_recording_replay_as_one_conversation(tmp_path: Path) -> None:
+    turning = Turning(tmp_path, quota_bytes=1_000_000)
+    for number in range(90):
+        turning.recorder.received(b"%03d" % number * 30, turning.after(NS))
+    turning.recorder.close()
+    transport = TraceTransport(trace_files(turning.path))
+    async with transport:
+        said = [await transport.receive(None) for _ in range(90)]
+    assert said == [b"%03d" % number * 30 for number in range(90)]
+    assert transport.clock.now().utc_ns == turning.clock.now().utc_ns
+
+
+async def test_between_recordings_of_two_runs_the_link_is_lost_and_open_again(tmp_path: Path) -> None:
+    first, then = Turning(tmp_path), Turning(tmp_path)
+    then.clock.advance_to(60 * NS)
+    first.recorder.received(b"a", first.after(NS))
+    second = TraceRecorder(tmp_path / "z.trace", link="l", driver="hl7", clock=then.clock)
+    second.received(b"b", then.after(NS))
+    for recorder in (first.recorder, then.recorder, second):
+        recorder.close()
+    chain = Chain([trace_files(first.path)[-1], tmp_path / "z.trace"])
+    turns = [(piece.data, piece.mark and piece.mark.turn) for piece in chain]
+    assert turns in (
+        [(b"a", None), (b"", "lost"), (b"", "open"), (b"b", None)],
+        [(b"", "lost"), (b"", "open"), (b"b", None)],
+    )
+    backwards = Chain([tmp_path / "z.trace", trace_files(first.path)[0]])
+    with pytest.raises(TraceError, match="begins before"):
+        list(backwards)
+    backwards.close()

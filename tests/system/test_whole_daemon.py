@@ -105,9 +105,9 @@ async def test_what_was_recorded_live_replays_to_the_very_observations_that_were
         await until(lambda: pump.counter >= 10 and monitor.acknowledged >= 4)
         pump.muted = True
         await asyncio.sleep(1.2)  # a time-out of the driver is in the trace too
-    ((pump,), (mon,)) = (trace_files(tmp_path / name) for name in ("pump.trace.gz", "mon.trace"))
-    assert b"FICTITIOUS" not in mon.read_bytes()
-    for name, trace, profile in (("pump", pump, "sim_pump_console"), ("mon", mon, None)):
+    ((of_pump,), (of_mon,)) = (trace_files(tmp_path / name) for name in ("pump.trace.gz", "mon.trace"))
+    assert b"FICTITIOUS" not in of_mon.read_bytes()
+    for name, trace, profile in (("pump", of_pump, "sim_pump_console"), ("mon", of_mon, None)):
         driver = build_driver("modbus" if profile else "hl7", profile, {}, Catalogue.shipped(), ())
         replayed: list[str] = []
 
