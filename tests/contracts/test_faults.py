@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -143,13 +144,14 @@ def misattributed(story: Story, flips_pass: bool) -> list[str]:
     for each in story.numerics:
         at_s = (each.time_ns - STARTED_NS) / NS
         told = each.device_time
-        # Where the device gives a time of its own, that is what the value belongs to; one that jumped is told by an event.
+        # Where the device gives a time, the value belongs there. A report that had to wait for its turn is made late,
+        # with the time at which it was due. The clocks that jump do so by whole hours.
         when = at_s if told is None else datetime.fromisoformat(told).timestamp() % 3600 - STARTED_NS / NS % 3600
         for channel, value in Story.said(each).items():
             second = second_of(channel, value)
             if flips_pass and near(story, at_s, (FaultKind.FLIP, FaultKind.NOISE, FaultKind.CUT), RECOVERY_S):
                 continue
-            if second is None or not -0.01 <= when - second <= (1.1 if told else 4.6):
+            if second is None or second > at_s + 0.01 or when - second > (1.1 if told else 4.6):
                 found.append(f"{at_s:.3f} s: {channel} {value} (said in second {second})")
     return found
 
@@ -174,7 +176,7 @@ def silent_gaps(story: Story) -> list[str]:
     times = [each.time_ns for each in story.numerics]
     return [
         f"{(b - a) / NS} s"
-        for a, b in zip(times, times[1:], strict=False)
+        for a, b in pairwise(times)
         if b - a > limit + NS and not any(a - NS <= begin <= b and cause in set(GapCause) for begin, cause in causes)
     ]
 
