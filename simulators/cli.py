@@ -18,6 +18,8 @@ import simulators
 from simulators.bed import run_bed
 from simulators.links import attached
 from simulators.physiology import Patient
+from simulators.playing import play, players
+from simulators.recordings import read_recording
 
 STEP_S = 0.05
 
@@ -42,6 +44,28 @@ def bed(
 ) -> None:
     """Run pump, sweep gas and monitor of one patient; prints links, then at SIGTERM what was sent, as JSON lines."""
     _until_stopped(run_bed(directory, monitor, phenotype))
+
+
+@app.command("play")
+def play_command(
+    record: Annotated[Path, typer.Argument(help="WFDB record, or CSV with seconds in the first column.")],
+    as_: Annotated[str, typer.Option("--as", help="Protocol: first word of a simulator that can, such as hl7.")],
+    link: Annotated[str | None, typer.Option(help="As for that simulator.")] = None,
+    channel: Annotated[list[str] | None, typer.Option(help="Signal's name=channel id; may be repeated.")] = None,
+    speed: Annotated[float, typer.Option(help="Times as fast as recorded.", min=0.01)] = 1.0,
+) -> None:
+    """Play a real recording in a monitor's protocol, once; ends when the other end has everything."""
+    able = players(devices())
+    if as_ not in able:
+        raise typer.BadParameter(f"{as_!r}; these can play: {', '.join(able)}", param_hint="--as")
+    try:
+        recording = read_recording(record, dict(each.split("=", 1) for each in channel or ()))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="RECORD") from None
+    if recording.left_out:
+        typer.echo(f"left out: {', '.join(recording.left_out)}", err=True)
+    default = next(module.DEFAULT_LINK for name, module in devices().items() if name.partition("_")[0] == as_)
+    _until_stopped(play(recording, able[as_], link or default, speed, typer.echo))
 
 
 def devices() -> dict[str, ModuleType]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.clock import NS, Clock, SystemClock
+from acquisition.model import MISSING_COUNT
 from simulators.faults import FaultKind
 
 DEFAULT_LINK = "tcp://127.0.0.1:2575"
@@ -248,7 +249,8 @@ class Hl7Monitor:
             name, place, unit = WAVES[channel]
             per_turn = source.rate_hz * self._every_ns / NS
             count = round((self._turns + 1) * per_turn) - round(self._turns * per_turn)
-            samples = "^".join(map(str, source.take(count).tolist()))
+            taken = source.take(count)
+            samples = "^".join(map(str, np.where(taken == MISSING_COUNT, INOP, taken).tolist()))
             if not samples:
                 continue  # a lead that gives nothing has no row
             rows += [
@@ -263,6 +265,11 @@ class Hl7Monitor:
 def create(readings: Readings) -> Hl7Monitor:
     """The device as the simulator command attaches it."""
     return Hl7Monitor(readings)
+
+
+def play(numerics: Readings, waves: Mapping[str, WaveSource], clock: Clock) -> Hl7Monitor:
+    """The device as `ecmo-sim play` attaches it; a channel that HL7 has no code for here is left out."""
+    return Hl7Monitor(numerics, {name: wave for name, wave in waves.items() if name in WAVES}, clock=clock)
 
 
 async def _answer_to(control_id: str, reader: asyncio.StreamReader) -> str:
