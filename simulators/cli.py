@@ -15,7 +15,9 @@ from typing import Annotated, Any
 import typer
 
 import simulators
+from acquisition.clock import SystemClock
 from simulators.bed import run_bed
+from simulators.faults import FaultKind, FaultyDevice, Injected, Schedule
 from simulators.links import attached
 from simulators.physiology import Patient
 from simulators.playing import play, players
@@ -81,18 +83,46 @@ def _device_command(name: str, module: ModuleType) -> Callable[..., None]:
         ),
         phenotype: Annotated[str, typer.Option(help="P0, P1, P2 or P3.")] = "P1",
         rpm: Annotated[float, typer.Option(help="Pump speed.")] = 3000.0,
+        faults: Annotated[str, typer.Option(help="What goes wrong, separated by commas, or all.")] = "",
+        seed: Annotated[int, typer.Option(help="Of the faults' schedule.")] = 0,
+        fault_log: Annotated[Path | None, typer.Option(help="Each fault as a line of JSON.")] = None,
     ) -> None:
-        _until_stopped(_run_device(module, link, phenotype, rpm))
+        _until_stopped(_run_device(module, link, phenotype, rpm, _schedule(faults, seed), fault_log))
 
     command.__doc__ = (module.__doc__ or name).strip().splitlines()[0]
     return command
 
 
-async def _run_device(module: ModuleType, link: str, phenotype: str, rpm: float) -> None:
+def _schedule(faults: str, seed: int) -> Schedule | None:
+    names = [kind.value for kind in FaultKind] if faults == "all" else [name for name in faults.split(",") if name]
+    try:
+        kinds = [FaultKind(name.strip()) for name in names]
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; have {', '.join(FaultKind)}", param_hint="--faults") from None
+    return Schedule(seed, kinds) if kinds else None
+
+
+async def _run_device(
+    module: ModuleType, link: str, phenotype: str, rpm: float, schedule: Schedule | None, fault_log: Path | None
+) -> None:
     patient = Patient(phenotype, rpm)
-    async with attached(link, module.create(patient.numerics)) as url:
+    device = module.create(patient.numerics)
+    if schedule is not None:
+        device = FaultyDevice(device, schedule, SystemClock(), _logged(fault_log))
+    async with attached(link, device) as url:
         typer.echo(url)
         await keep_alive(patient)
+
+
+def _logged(path: Path | None) -> Callable[[Injected], None]:
+    def note(fault: Injected) -> None:
+        if path is None:
+            typer.echo(fault.line(), err=True)
+        else:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(fault.line() + "\n")
+
+    return note
 
 
 async def keep_alive(patient: Patient) -> None:

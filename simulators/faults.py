@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import random
 from collections import deque
@@ -9,14 +11,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from acquisition.clock import NS, Clock
 from acquisition.errors import TransportError
 from acquisition.interfaces import Transport
+from simulators.links import Device
+from simulators.memory_link import MemoryLink
 
 MOST_DELAY_S = 3.0
 MOST_NOISE = 64
+LOOK_S = 0.2
+"""How soon a device notices that the other end has gone."""
 
 
 class FaultKind(StrEnum):
@@ -42,14 +48,6 @@ class FaultKind(StrEnum):
 OF_THE_WIRE = tuple(FaultKind)[:10]
 OF_THE_DEVICE = tuple(FaultKind)[10:]
 _OF_REQUESTS = (FaultKind.DROP, FaultKind.CUT, FaultKind.FLIP, FaultKind.REPEAT, FaultKind.NOISE)
-
-
-class Provocable(Protocol):
-    """A simulated device that can misbehave on demand."""
-
-    def provoke(self, kind: FaultKind) -> bool:
-        """Misbehaves once; whether it can in that way."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +126,10 @@ class FaultyTransport:
         self._clock = clock
         self._log = log
         self._provoke = provoke
-        self._clear()
+        self._coming: deque[tuple[int, bytes]] = deque()
+        self._held: bytes | None = None
+        self._for_request: FaultKind | None = None
+        self._not_before = 0
 
     @property
     def peer(self) -> str:
@@ -183,9 +184,8 @@ class FaultyTransport:
             await self._inner.send(piece)
 
     def _clear(self) -> None:
-        self._coming: deque[tuple[int, bytes]] = deque()
-        self._held: bytes | None = None
-        self._for_request: FaultKind | None = None
+        self._coming.clear()
+        self._held = self._for_request = None
         self._not_before = 0
 
     def _ready(self) -> bool:
@@ -249,3 +249,38 @@ class FaultyTransport:
         if kind is FaultKind.NOISE:
             return [chance.randbytes(chance.randint(1, MOST_NOISE)), data]
         return [data]
+
+
+class FaultyDevice:
+    """A simulated device on whose wire things go wrong; attached like the device itself.
+
+    Args:
+        device: The device.
+        schedule: When what.
+        clock: Tells the time of faults, and delays by it.
+        log: Gets each fault that was injected.
+    """
+
+    def __init__(self, device: Device, schedule: Schedule, clock: Clock, log: Callable[[Injected], None]) -> None:
+        able: Callable[[FaultKind], bool] | None = getattr(device, "provoke", None)
+        self._link = FaultyTransport(MemoryLink(device), schedule, clock, log, able)
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Speaks as the device does, or as what is left of it; a disconnection hangs up."""
+        async with self._link:
+            listening = asyncio.create_task(self._listen(reader))
+            try:
+                while not listening.done():
+                    if data := await self._link.receive(LOOK_S):
+                        writer.write(data)
+                        await writer.drain()
+            except TransportError as error:
+                raise ConnectionError(str(error)) from None
+            finally:
+                listening.cancel()
+                with contextlib.suppress(asyncio.CancelledError, TransportError):
+                    await listening
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        while data := await reader.read(4096):
+            await self._link.send(data)
