@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from acquisition.arguments import Driver, Options, Profile, Timezone, err, out, 
 from acquisition.clock import rfc3339
 from acquisition.differences import Comparison, Lines, compare, lines_of
 from acquisition.errors import ConfigError
+from acquisition.excerpt import cut_excerpt
 from acquisition.logs import configure
 from acquisition.playback import Playback, play
 from acquisition.replay import Replayed, driver_for, replay, zone_of
@@ -86,14 +88,22 @@ def info(trace: TracePath, as_json: AsJson = False) -> None:
 
 
 @trace_app.command("cut")
-def cut(
+def cut_command(
     trace: TracePath,
     target: Annotated[Path, typer.Argument(help="New trace file; its suffix chooses the compression.")],
     from_: Annotated[str | None, typer.Option("--from", help="Seconds since the start, or RFC 3339.")] = None,
     to: Annotated[str | None, typer.Option(help="Likewise; what is there is not included.")] = None,
     direction: Annotated[str | None, typer.Option(help="received or sent; both without it.")] = None,
+    driver: Driver = None,
+    profile: Profile = None,
+    option: Options = None,
 ) -> None:
-    """Write a part of a trace to a new one: a window of time, a direction."""
+    """Write a part of a trace to a new one: a window of time, a direction.
+
+    With --driver or --profile, as much of the conversation's opening goes along as the driver needs to make of the part
+    what it makes of it in the whole.
+    """
+    configure("error", "console")
     directions: dict[str, Direction] = {"received": "<", "sent": ">"}
     if direction is not None and direction not in directions:
         raise ConfigError([f"--direction {direction}: use received or sent"])
@@ -101,6 +111,14 @@ def cut(
     pieces.close()
     begin = header.started_ns if from_ is None else time_in(from_, header.started_ns)
     end = FOREVER if to is None else time_in(to, header.started_ns)
+    if driver or profile:
+        if direction is not None:
+            raise ConfigError(["--direction: a driver needs both; leave out --driver and --profile"])
+        built = partial(driver_for, trace, driver, profile, pairs(option))
+        cut = asyncio.run(cut_excerpt(trace, target, begin, end, built))
+        told = f"{target}: {cut.pieces} pieces, {cut.opening} of the opening; {cut.kept} of {cut.readings} readings"
+        _tell(told + (f"; {cut.damage}" if cut.damage else ""))
+        return
     count, damage = cut_trace(trace, target, begin, end, directions.get(direction or ""))
     _tell(f"{target}: {count} pieces" + (f"; {damage}" if damage else ""))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,7 +66,16 @@ def trace_info(path: Path) -> TraceInfo:
     return info
 
 
-def cut_trace(source: Path, target: Path, from_ns: int, to_ns: int, direction: Direction | None) -> tuple[int, str]:
+def cut_trace(
+    source: Path,
+    target: Path,
+    from_ns: int,
+    to_ns: int,
+    direction: Direction | None,
+    *,
+    opening: int = 0,
+    of_first: bool = False,
+) -> tuple[int, str]:
     """Writes the pieces of a window to a new trace, which begins at the first instant of the window.
 
     Args:
@@ -75,6 +84,9 @@ def cut_trace(source: Path, target: Path, from_ns: int, to_ns: int, direction: D
         from_ns: UTC of the first instant.
         to_ns: UTC after the last one.
         direction: Only this one; marks of the link stay.
+        opening: So many pieces from the beginning of the conversation are put directly before the window, at the
+            distances they had from each other; the window then begins with a request.
+        of_first: Take the opening of the trace's first conversation, not of the one that the window is in.
 
     Returns:
         Pieces written, and what is wrong with the source or "".
@@ -84,20 +96,39 @@ def cut_trace(source: Path, target: Path, from_ns: int, to_ns: int, direction: D
     """
     header, pieces = read_trace(source)
     sound = Sound(pieces)
-    begin = max(from_ns, header.started_ns)
-    count = 0
     try:
-        with TraceWriter(target, dataclasses.replace(header, started=rfc3339(begin, 9))) as writer:
-            for piece in sound:
-                at = header.started_ns + piece.t_ns
-                if at >= to_ns:
-                    break
-                if at >= begin and (direction in (None, piece.direction) or piece.mark is not None):
-                    writer.write(at - begin, *piece[1:])
-                    count += 1
+        window, opened = _window(sound, from_ns - header.started_ns, to_ns - header.started_ns, opening, of_first)
     finally:
         pieces.close()
-    return count, sound.damage or ""
+    begin = max(from_ns, header.started_ns)
+    if window and opened:
+        moved = window[0].t_ns - opened[-1].t_ns
+        window = [piece._replace(t_ns=piece.t_ns + moved) for piece in opened[:-1]] + window
+        begin = header.started_ns + window[0].t_ns
+    kept = [piece for piece in window if direction in (None, piece.direction) or piece.mark is not None]
+    with TraceWriter(target, dataclasses.replace(header, started=rfc3339(begin, 9), continues=False)) as writer:
+        for piece in kept:
+            writer.write(header.started_ns + piece.t_ns - begin, *piece[1:])
+    return len(kept), sound.damage or ""
+
+
+def _window(
+    pieces: Iterable[Piece], from_ns: int, to_ns: int, opening: int, of_first: bool
+) -> tuple[list[Piece], list[Piece]]:
+    """The pieces from one time to another; the opening of a conversation before them, and the piece that followed."""
+    window: list[Piece] = []
+    opened: list[Piece] = []
+    for piece in pieces:
+        if piece.t_ns >= to_ns:
+            break
+        if piece.t_ns >= from_ns and (window or not opening or (piece.direction == ">" and piece.data)):
+            window.append(piece)
+        elif piece.mark is not None:
+            if not of_first:
+                opened.clear()
+        elif opening and len(opened) <= opening:
+            opened.append(piece)
+    return window, opened if len(opened) == opening + 1 else []
 
 
 class Sound(Iterator[Piece]):

@@ -52,6 +52,7 @@ def test_every_command_of_the_tutorial_does_what_the_page_says(checkout: Path) -
     assert not re.search(r"^ +\d+  ecmo_(flow|rpm)$", told, re.MULTILINE)
     assert re.search(r"^same [\d,]+, different 0, only in the one 0, only in the other 0$", told, re.MULTILINE)
     assert len(re.findall(r"^\d+ passed", told, re.MULTILINE)) == 2
+    assert re.search(r"wire.trace: \d+ pieces, 2 of the opening; (\d+) of \1 readings", done.stderr)
     assert "<svg" in (checkout / "draft.html").read_text()
     assert (checkout / "tests" / "drivers" / "modbus" / "my_pump" / "expected.jsonl").read_text().count("numerics") >= 8
 
