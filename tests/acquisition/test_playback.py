@@ -48,6 +48,6 @@ async def test_a_replay_is_over_when_the_sink_has_the_whole_journal(tmp_path: Pa
         await play(wanted)
         refused, *taken = [request for request in server.requests if request.path == "/write"]
     assert refused.points
-    flows = {point.time for request in taken for point in request.points if "ecmo_flow" in point.fields}
+    flows = {point.time_ns for request in taken for point in request.points if "ecmo_flow" in dict(point.fields)}
     assert len(flows) == flow_values((CASE / "expected.jsonl").read_text())
     assert not (tmp_path / "unused").exists()
