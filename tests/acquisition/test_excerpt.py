@@ -13,7 +13,7 @@ from acquisition.replay import replay
 from acquisition.trace import read_trace
 from simulators.virtual_time import STARTED_NS, run
 from tests.acquisition.command import Run, runner
-from tests.acquisition.test_trace_marks import PROFILE, recorded
+from tests.acquisition.recorded_pump import PROFILE, recorded
 
 
 @pytest.fixture

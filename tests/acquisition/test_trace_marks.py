@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 from pathlib import Path
 
@@ -10,56 +8,14 @@ import pytest
 from acquisition.catalogue import Catalogue
 from acquisition.errors import LinkEndedError, TransportError
 from acquisition.model import Event, EventKind, Observation, json_line
-from acquisition.recording import TraceRecorder
 from acquisition.registry import build_driver
-from acquisition.replay import Handing, replay
-from acquisition.session import Session
-from acquisition.stamping import Stamper
+from acquisition.replay import replay
 from acquisition.trace import Mark, Piece, TraceHeader, TraceWriter, read_trace
 from acquisition.transports.trace import TraceTransport
-from simulators.memory_link import MemoryLink
-from simulators.sim_pump_console import SimPumpConsole
-from simulators.virtual_time import LoopClock, run
+from simulators.virtual_time import run
+from tests.acquisition.recorded_pump import PROFILE, recorded
 
 HEADER = TraceHeader(link="serial:///dev/ttyS0", driver="modbus", started="2026-01-01T00:00:00Z")
-PROFILE = "sim_pump_console"
-
-
-class Bed:
-    """A simulated pump and a session that records it; `observed` is what a journal would have."""
-
-    def __init__(self, trace: Path) -> None:
-        self.pump = SimPumpConsole(lambda: {"ecmo_flow": 3.5, "ecmo_rpm": 3000.0})
-        self.link = MemoryLink(self.pump)
-        self.observed: list[Observation] = []
-        self.clock = LoopClock()
-        self.recorder = TraceRecorder(trace, link="serial:///dev/ttyS0", driver="modbus", clock=self.clock)
-        driver = build_driver("modbus", PROFILE, {}, Catalogue.shipped(), ())
-        self.session = Session(
-            "pump", driver, self.link, self.clock, Handing(self.observed.append, acknowledges=True),
-            Stamper("pump", Catalogue.shipped()), recorder=self.recorder,
-        )  # fmt: skip
-
-    async def live(self, *, silent_s: float, breaks: int = 1) -> None:
-        """Ten good seconds, then each time a broken link, silence, and ten good seconds again."""
-        running = asyncio.create_task(self.session.run())
-        await asyncio.sleep(10)
-        for number in range(breaks):
-            self.pump.muted = True
-            self.link.hang_up(f"cable {number} pulled")
-            await asyncio.sleep(silent_s)
-            self.pump.muted = False
-            await asyncio.sleep(10)
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-        self.recorder.close()
-
-
-async def recorded(trace: Path, *, silent_s: float, breaks: int = 1) -> list[Observation]:
-    bed = Bed(trace)
-    await bed.live(silent_s=silent_s, breaks=breaks)
-    return bed.observed
 
 
 async def replayed(trace: Path) -> list[Observation]:
