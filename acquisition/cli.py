@@ -14,17 +14,19 @@ import typer
 from acquisition import INTENDED_USE
 from acquisition.archive.tables import write_csv, write_json
 from acquisition.arguments import Driver, Options, Profile, err, out, pairs, time_of, until_stopped
+from acquisition.case_log import trace_of_log
 from acquisition.catalogue import Catalogue
 from acquisition.clock import SystemClock
 from acquisition.config import Config, load_config, profile_search
 from acquisition.daemon import Daemon, listen_to
+from acquisition.episode_cli import episode_app
 from acquisition.errors import AcquisitionError, ConfigError
 from acquisition.health import STALE_NS, Health
 from acquisition.journal.reader import JournalReader
 from acquisition.journal_cli import AnyConfigPath, AsJson, JournalPath, journal_app, journal_directory, needed
 from acquisition.logs import configure
 from acquisition.registry import build_driver
-from acquisition.replay import record_link
+from acquisition.replay import record_link, zone_of
 from acquisition.screen import age, status_screen
 from acquisition.trace_cli import replay_command, trace_app
 from acquisition.transports.links import Links
@@ -32,6 +34,7 @@ from acquisition.transports.links import Links
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=INTENDED_USE)
 app.add_typer(journal_app, name="journal")
 app.add_typer(trace_app, name="trace")
+app.add_typer(episode_app, name="episode")
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (TOML).")]
 
@@ -162,6 +165,22 @@ def record(
 
 
 app.command("replay")(replay_command)
+
+
+@app.command("case-log")
+def case_log(
+    log: Annotated[Path, typer.Argument(help="Case log as exported, with a header line.")],
+    trace: Annotated[Path, typer.Argument(help="Trace file to write; must not exist.")],
+    profile: Annotated[str, typer.Option(help="Profile of the driver delimited, such as your copy of rotaflow_csv.")],
+    timezone: Annotated[str, typer.Option(help="Zone of the console's clock.")],
+) -> None:
+    """Turn a console's exported log into a trace, every row at its own time, to replay or to keep."""
+    done = trace_of_log(log, trace, profile, zone_of(timezone))
+    err.print(
+        f"{trace}: {done.rows} rows; {done.passed_over} lines without a time passed over",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()

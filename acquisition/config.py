@@ -21,6 +21,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from acquisition.archive.episodes_rules import SUBJECT_PATTERN, pattern_mistake
 from acquisition.config_check import device_mistakes, repeated_ids, secret_mistakes
 from acquisition.config_places import Document, read_document
 from acquisition.errors import ConfigError
@@ -66,6 +67,7 @@ class JournalConfig(Table):
         quota_gb: Of all day files together, in 10^9 bytes; none: the disk is the bound.
         min_free_gb: What the journal leaves free on its disk.
         keep_days: Age at which a day goes that every sink has, or any day where there is no sink; none: never.
+            As many of the newest days stay in any case.
     """
 
     directory: Path
@@ -130,6 +132,26 @@ class DeviceConfig(Table):
         return value
 
 
+class EpisodesConfig(Table):
+    """`[episodes]`: the registry that says whose data it is.
+
+    Attributes:
+        subject_pattern: Regular expression that the whole of a study id matches; names and hospital numbers must not.
+        unassigned_keep_days: Age at which `ecmo-daq episode unassigned --delete` takes readings of no episode.
+    """
+
+    subject_pattern: str = SUBJECT_PATTERN
+    unassigned_keep_days: int | None = Field(default=None, ge=1, le=3650)
+
+    @field_validator("subject_pattern")
+    @classmethod
+    def _of_ids(cls, value: str) -> str:
+        mistake = pattern_mistake(value)
+        if mistake is not None:
+            raise ValueError(mistake)
+        return value
+
+
 class StatusConfig(Table):
     """`[status]`: the file that `ecmo-daq status` reads; without it, `status.json` in the journal's directory."""
 
@@ -159,6 +181,7 @@ class Config(BaseSettings):
     journal: JournalConfig
     device: tuple[DeviceConfig, ...]
     sink: tuple[SinkConfig, ...] = ()
+    episodes: EpisodesConfig = EpisodesConfig()
     status: StatusConfig = StatusConfig()
     log: LogConfig = LogConfig()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from acquisition.clock import NS, Clock, Instant, rfc3339
+from acquisition.driver import TraceCut
 from acquisition.errors import TraceError
 from acquisition.trace import Direction, Mark, TraceHeader, TraceWriter
 from acquisition.wire.identity import Redactor
@@ -41,6 +42,7 @@ class TraceRecorder:
         clock: The session's clock; the trace begins now.
         shared: Whether other devices are on the line.
         rotation: Writes many files in place of one, each with the time of its beginning behind the name.
+        cut: The driver's own, for a protocol in which identity has a form of its own.
 
     Attributes:
         error: Why recording ended early, if it did.
@@ -58,11 +60,12 @@ class TraceRecorder:
         clock: Clock,
         shared: bool = False,
         rotation: Rotation | None = None,
+        cut: TraceCut | None = None,
     ) -> None:
         self._path = path
         self._header = TraceHeader(link, driver, started="", shared=shared)
         self._rotation = rotation
-        self._cut_received = Redactor()
+        self._cut_received: TraceCut = cut or Redactor()
         self._cut_sent = Redactor()  # an acknowledgement repeats names that its request gave
         self._pieces = 0
         self._start = self._last = self._day = 0

@@ -176,7 +176,8 @@ async def record_link(
     driver = None
     if driver_name is not None:
         driver = build_driver(driver_name, profile, options, Catalogue.shipped(), (Path(),))
-    recorder = TraceRecorder(trace, link=link, driver=driver_name or RAW, clock=clock)
+    cut = driver.trace_cut() if driver else None
+    recorder = TraceRecorder(trace, link=link, driver=driver_name or RAW, clock=clock, cut=cut)
     transport = open_link(link, defaults=driver.link_defaults if driver else "")
     try:
         # Ctrl-C is how a recording normally ends.

@@ -6,7 +6,7 @@ import json
 
 from rich.console import Console
 
-from benchmarks import drain, growth, hl7_decode, journal_speed, latency, load, queues, replay_speed
+from benchmarks import drain, growth, hl7_decode, journal_disk, journal_speed, latency, load, queues, replay_speed
 from benchmarks.processes import BUILD
 from benchmarks.result import Result
 from benchmarks.table import as_json, as_table
@@ -15,6 +15,7 @@ MEASUREMENTS = (
     hl7_decode.measure,
     replay_speed.measure,
     journal_speed.measure,
+    journal_disk.measure,
     latency.measure,
     queues.measure,
     drain.measure,

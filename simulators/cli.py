@@ -78,9 +78,9 @@ def devices() -> dict[str, ModuleType]:
 
 def _device_command(name: str, module: ModuleType) -> Callable[..., None]:
     def command(
-        link: Annotated[str, typer.Option(help="pty:///path, tcp-listen://host:port or tcp://host:port.")] = (
-            module.DEFAULT_LINK
-        ),
+        link: Annotated[
+            str, typer.Option(help="pty:///path, tcp-listen://host:port, tcp://host:port or udp://host:port.")
+        ] = (module.DEFAULT_LINK),
         phenotype: Annotated[str, typer.Option(help="P0, P1, P2 or P3.")] = "P1",
         rpm: Annotated[float, typer.Option(help="Pump speed.")] = 3000.0,
         faults: Annotated[str, typer.Option(help="What goes wrong, separated by commas, or all.")] = "",
@@ -107,11 +107,12 @@ async def _run_device(
 ) -> None:
     patient = Patient(phenotype, rpm)
     device = module.create(patient.numerics)
+    hear = getattr(device, "extend", None)
     if schedule is not None:
         device = FaultyDevice(device, schedule, SystemClock(), _logged(fault_log))
     async with attached(link, device) as url:
         typer.echo(url)
-        await keep_alive(patient)
+        await keep_alive(patient, hear)
 
 
 def _logged(path: Path | None) -> Callable[[Injected], None]:
@@ -125,14 +126,21 @@ def _logged(path: Path | None) -> Callable[[Injected], None]:
     return note
 
 
-async def keep_alive(patient: Patient) -> None:
-    """Lets the patient live in real time."""
+async def keep_alive(patient: Patient, hear: Callable[[list[float]], None] | None = None) -> None:
+    """Lets the patient live in real time.
+
+    Args:
+        patient: Who lives.
+        hear: Gets the arterial pressure, mmHg at 125 Hz, where the device shows it as a wave.
+    """
     loop = asyncio.get_running_loop()
     start = loop.time()
     lived = 0.0
     while True:
         patient.advance(STEP_S)
-        patient.take_abp()
+        pressures = patient.take_abp()
+        if hear is not None:
+            hear(pressures)
         lived += STEP_S
         await asyncio.sleep(max(0.0, start + lived - loop.time()))
 

@@ -131,7 +131,7 @@ level = "loud"
         (28, "[sink \"a\"] type: unknown type 'influxdb_v3'; did you mean 'influxdb_v2'?", "mqtt"),
         (30, '[sink "b"] bucket: this key is missing', None),
         (33, "[sink \"b\"] url: 'influx:8086' is not a server's address", None),
-        (36, "logs: unknown key; did you mean 'log'?", "(have: device, journal, log, sink, site, status)"),
+        (36, "logs: unknown key; did you mean 'log'?", "(have: device, episodes, journal, log, sink, site, status)"),
     ]
     assert [problem.split(":")[1] for problem in found] == [str(line) for line, _, _ in expected]
     for problem, (line, start, also) in zip(found, expected, strict=True):
