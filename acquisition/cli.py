@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import signal
 import sys
-from collections.abc import Coroutine
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from acquisition import INTENDED_USE
+from acquisition.arguments import Driver, Options, Profile, err, out, pairs, until_stopped
 from acquisition.case_log import trace_of_log
 from acquisition.catalogue import Catalogue
 from acquisition.clock import SystemClock
@@ -29,24 +26,19 @@ from acquisition.journal_cli import AnyConfigPath, AsJson, journal_app, needed
 from acquisition.logs import configure
 from acquisition.query_cli import query
 from acquisition.registry import build_driver
-from acquisition.replay import record_link, replay_trace, zone_of
+from acquisition.replay import record_link, zone_of
 from acquisition.screen import age, status_screen
+from acquisition.trace_cli import replay_command, trace_app
 from acquisition.transports.links import Links
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=INTENDED_USE)
 app.add_typer(journal_app, name="journal")
+app.add_typer(trace_app, name="trace")
 app.add_typer(episode_app, name="episode")
 for command in (query, export, verify):
     app.command()(command)
 
-T = TypeVar("T")
-out = Console()
-err = Console(stderr=True)
-
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (TOML).")]
-Driver = Annotated[str | None, typer.Option(help="Name of a module in drivers/.")]
-Profile = Annotated[str | None, typer.Option(help="Device profile, name or path.")]
-Options = Annotated[list[str] | None, typer.Option("--option", help="Driver option, key=value; may be repeated.")]
 
 
 def main() -> None:
@@ -85,7 +77,7 @@ def run(config: ConfigPath) -> None:
     """Run the daemon until it is told to stop (SIGTERM, Ctrl-C)."""
     settings = load_config(config)
     configure(settings.log.level, settings.log.format)
-    _until_stopped(Daemon(settings, profiles=profile_search(config)).run())
+    until_stopped(Daemon(settings, profiles=profile_search(config)).run())
 
 
 @app.command()
@@ -97,7 +89,7 @@ def demo(
     from acquisition.demo import run_demo
 
     configure("warning", "console")
-    raise typer.Exit(_until_stopped(run_demo(seconds, keep, out)) or 0)
+    raise typer.Exit(until_stopped(run_demo(seconds, keep, out)) or 0)
 
 
 @app.command()
@@ -121,7 +113,7 @@ def check(
                 f"{device.id}: {what} is unverified on hardware: compare it with the device's own display",
                 soft_wrap=True,
             )
-    if devices and not _until_stopped(_listen_to_all(settings, profile_search(config), seconds)):
+    if devices and not until_stopped(_listen_to_all(settings, profile_search(config), seconds)):
         raise typer.Exit(1)
 
 
@@ -170,26 +162,11 @@ def record(
 ) -> None:
     """Record the raw bytes of a link with their times; with --driver, also poll the device. Identity is cut."""
     configure("info", "console")
-    pieces = _until_stopped(record_link(link, trace, driver, profile, _pairs(option), seconds))
+    pieces = until_stopped(record_link(link, trace, driver, profile, pairs(option), seconds))
     err.print(f"{trace}: {pieces} pieces", highlight=False)
 
 
-@app.command()
-def replay(
-    trace: Annotated[Path, typer.Argument(help="Trace file.")],
-    driver: Driver = None,
-    profile: Profile = None,
-    option: Options = None,
-    speed: Annotated[str, typer.Option(help="A factor, or max.")] = "max",
-    timezone: Annotated[str, typer.Option(help="Zone of the device's own clock.")] = "UTC",
-    as_json: AsJson = False,
-) -> None:
-    """Replay a trace through the production driver; observations go to standard output."""
-    factor = None if speed == "max" else _positive(speed)
-    summary = _until_stopped(
-        replay_trace(trace, driver, profile, _pairs(option), factor, timezone, sys.stdout, as_json=as_json)
-    )
-    err.print(summary, highlight=False, markup=False, soft_wrap=True)
+app.command("replay")(replay_command)
 
 
 @app.command("case-log")
@@ -206,41 +183,6 @@ def case_log(
         highlight=False,
         soft_wrap=True,
     )
-
-
-def _pairs(options: list[str] | None) -> dict[str, Any]:
-    pairs: dict[str, Any] = {}
-    for option in options or ():
-        key, equals, text = option.partition("=")
-        if not equals:
-            raise ConfigError([f"--option {option}: write key=value"])
-        try:
-            pairs[key] = json.loads(text)
-        except ValueError:
-            pairs[key] = text
-    return pairs
-
-
-def _positive(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if float(text) > 0:
-            return float(text)
-    raise ConfigError([f"--speed {text}: use a positive factor, or max"])
-
-
-def _until_stopped(work: Coroutine[Any, Any, T]) -> T | None:
-    """Runs `work`; SIGTERM and Ctrl-C cancel it, and that is a normal end."""
-
-    async def supervised() -> T | None:
-        task = asyncio.ensure_future(work)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, task.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            return await task
-        return None
-
-    return asyncio.run(supervised())
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from acquisition.journal.journal import Journal
 from acquisition.live import LiveView
 from acquisition.model import EventKind, GapCause
 from acquisition.notify import notify
-from acquisition.recording import TraceRecorder
+from acquisition.recording import Rotation, TraceRecorder
 from acquisition.registry import build_driver
 from acquisition.replay import Handing
 from acquisition.session import LinkState, Session
@@ -150,12 +150,14 @@ class Daemon:
             stamper.resume(self._last_seen[device.id], self._cause, self._evidence)
         recorder = None
         if device.record is not None:
+            limits = Rotation(round(device.record.file_mb * 1e6), round(device.record.quota_mb * 1e6))
             recorder = TraceRecorder(
-                device.record,
+                device.record.file,
                 link=device.link,
                 driver=device.driver,
                 clock=clock,
                 shared=floor is not None,
+                rotation=limits,
                 cut=driver.trace_cut(),
             )
             self._closing.callback(recorder.close)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from acquisition.config import Config, load_config, profile_search
+from acquisition.config import Config, RecordConfig, load_config, profile_search
 from acquisition.errors import ConfigError
 
 GOOD = """\
@@ -61,7 +61,7 @@ def test_relative_paths_count_from_the_file_and_absolute_ones_stay(home: Path) -
     config = load(home, GOOD + 'record = "traces/flow.trace"\n' + SINK + 'ca_file = "/etc/ca.pem"\n')
     assert config.journal.directory == home / "journal"
     assert config.status_file == home / "journal" / "status.json"
-    assert config.device[0].record == home / "traces" / "flow.trace"
+    assert config.device[0].record == RecordConfig(file=home / "traces" / "flow.trace", file_mb=64, quota_mb=2000)
     assert getattr(config.sink[0], "ca_file", None) == Path("/etc/ca.pem")
     assert load(home, GOOD + '[status]\nfile = "now.json"\n').status_file == home / "now.json"
 
