@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-_MDC_ID = re.compile(r"mdc_\d{1,10}")
+_EXTENSION_ID = re.compile(r"mdc_\d{1,10}|(?:dri|medibus)_[a-z0-9_]{1,32}")
 
 
 class ChannelKind(StrEnum):
@@ -108,8 +108,8 @@ class Catalogue:
         return channel.unit if channel else ""
 
     def admits(self, channel_id: str) -> bool:
-        """Whether a driver may emit this id: one of ours, or an unmapped 11073 code kept as `mdc_<number>`."""
-        return channel_id in self._channels or _MDC_ID.fullmatch(channel_id) is not None
+        """Whether a driver may emit this id: one of ours, or a protocol's own after its prefix, as `mdc_<number>`."""
+        return channel_id in self._channels or _EXTENSION_ID.fullmatch(channel_id) is not None
 
     @classmethod
     def load(cls, path: Path) -> Catalogue:

@@ -75,7 +75,8 @@ class Document:
         elif len(place) > 1:
             label, key = f"[{place[0]}]", place[1:]
         words = [label, ".".join(map(str, key))]
-        return f"{self.path}:{self.places.line(place)}: {' '.join(word for word in words if word)}"
+        what = " ".join(word for word in words if word)
+        return f"{self.path}:{self.places.line(place)}" + (f": {what}" if what else "")
 
 
 def read_document(path: Path) -> Document:

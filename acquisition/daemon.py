@@ -11,13 +11,14 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from acquisition.catalogue import Catalogue
 from acquisition.clock import NS, Clock, SystemClock, rfc3339
 from acquisition.clock_watch import ClockWatch
 from acquisition.config import Config, DeviceConfig
+from acquisition.episode_relay import EpisodeRelay
 from acquisition.errors import AcquisitionError, JournalError
 from acquisition.forwarder import Forwarder
 from acquisition.growth import hours
@@ -25,12 +26,13 @@ from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth,
 from acquisition.heartbeat import Heartbeat
 from acquisition.housekeeping import Housekeeper
 from acquisition.interfaces import Sink
+from acquisition.journal.backlog import SinkBytes
 from acquisition.journal.journal import Journal
 from acquisition.live import LiveView
 from acquisition.logs import hide
 from acquisition.model import EventKind, GapCause
 from acquisition.notify import notify
-from acquisition.recording import TraceRecorder
+from acquisition.recording import Rotation, TraceRecorder
 from acquisition.registry import build_driver
 from acquisition.replay import Handing
 from acquisition.session import LinkState, Session
@@ -46,6 +48,14 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Unsent(NamedTuple):
+    """What a sink does not have, as far as the journal could tell last: points, since when, on how much disk."""
+
+    backlog: int = 0
+    oldest_ns: int | None = None
+    on_disk: SinkBytes = SinkBytes(0, 0)
 
 
 class Daemon:
@@ -70,6 +80,8 @@ class Daemon:
         self._closing = contextlib.ExitStack()
         self._real: list[Session] = []
         self._stuck: tuple[str, ...] = ()
+        self._is_begun = False
+        self._unsent: dict[str, Unsent] = {}
         self._complaint = ""
 
     async def run(self) -> None:
@@ -97,6 +109,7 @@ class Daemon:
             for sink in self.config.sink:
                 self._add_sink(sink, journal, clock)
             self._supervisor.add("housekeeping", self._housekeeper.run)
+            self._supervisor.add("episodes", EpisodeRelay(self.config.journal.directory, journal).run)
             self._supervisor.add("heartbeat", partial(self._heartbeat, journal, clock))
             try:
                 await self._supervisor.run()
@@ -104,7 +117,8 @@ class Daemon:
                 notify("STOPPING=1")
                 self._closing.close()
                 with contextlib.suppress(JournalError):  # the next start then says that this run did not end cleanly
-                    journal.end_run(clock.now().utc_ns)
+                    if self._is_begun:
+                        journal.end_run(clock.now().utc_ns)
                 self._write_status(journal, clock)
                 logger.info("stopped")
 
@@ -112,9 +126,13 @@ class Daemon:
         now = clock.now()
         boot_id = _boot_id()
         run = {"start_ns": now.utc_ns, "boot_id": boot_id, "pid": os.getpid(), "version": version("ecmo-daq")}
-        previous = journal.begin_run(run)
+        try:
+            previous, self._is_begun = journal.begin_run(run), True
+        except JournalError as error:  # what is stored can still be delivered, and perhaps there will be space
+            previous = None
+            logger.error("%s", error)
         self._cause, self._evidence = GapCause.DAEMON_DOWN, "the service was not running"
-        text = "started for the first time with this journal"
+        text = "started for the first time with this journal" if self._is_begun else "started; the disk did not take it"
         if previous is not None:
             clean = previous.get("end_ns") is not None
             rebooted = previous.get("boot_id", "").replace("-", "") != boot_id
@@ -144,8 +162,15 @@ class Daemon:
             stamper.resume(self._last_seen[device.id], self._cause, self._evidence)
         recorder = None
         if device.record is not None:
+            limits = Rotation(round(device.record.file_mb * 1e6), round(device.record.quota_mb * 1e6))
             recorder = TraceRecorder(
-                device.record, link=device.link, driver=device.driver, clock=clock, shared=floor is not None
+                device.record.file,
+                link=device.link,
+                driver=device.driver,
+                clock=clock,
+                shared=floor is not None,
+                rotation=limits,
+                cut=driver.trace_cut(),
             )
             self._closing.callback(recorder.close)
         session = Session(
@@ -246,16 +271,19 @@ class Daemon:
 
     def _sink_healths(self, journal: Journal, disk: JournalHealth) -> Iterator[SinkHealth]:
         for forwarder in self.forwarders:
-            status, backlog = forwarder.status, journal.backlog(forwarder.name)
-            on_disk = journal.sink_bytes(forwarder.name, backlog)
+            status = forwarder.status
+            with contextlib.suppress(JournalError):  # the forwarder then says so; these stay as they were
+                backlog, oldest_ns = journal.backlog(forwarder.name), journal.oldest_unsent(forwarder.name)
+                self._unsent[forwarder.name] = Unsent(backlog, oldest_ns, journal.sink_bytes(forwarder.name, backlog))
+            unsent = self._unsent.get(forwarder.name, Unsent())
             yield SinkHealth(
                 id=forwarder.name,
                 state=status.state.value,
                 delivered=status.delivered,
-                backlog=backlog,
-                backlog_bytes=on_disk.waiting,
-                hours_left=hours(disk.room_bytes + on_disk.had, disk.bytes_per_second),
-                oldest_unsent_ns=journal.oldest_unsent(forwarder.name),
+                backlog=unsent.backlog,
+                backlog_bytes=unsent.on_disk.waiting,
+                hours_left=hours(disk.room_bytes + unsent.on_disk.had, disk.bytes_per_second),
+                oldest_unsent_ns=unsent.oldest_ns,
                 points_per_second=status.points_per_second,
                 quarantined=status.quarantined,
                 last_error=status.last_error,

@@ -11,11 +11,11 @@ from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from acquisition.catalogue import Catalogue
 from acquisition.errors import ForbiddenFrameError, WireError
@@ -54,6 +54,7 @@ class Samples:
     Attributes:
         start: The device's time of the first sample, if it gave one.
         doubtful: The device itself flags the block.
+        after_gap: Samples were lost before the block, nobody says how many.
     """
 
     channel: str
@@ -63,6 +64,7 @@ class Samples:
     offset: float = 0.0
     start: WallTime | None = None
     doubtful: bool = False
+    after_gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,14 @@ class Notice:
 
 
 Emission = Reading | Samples | Notice
+
+
+class TraceCut(Protocol):
+    """Follows what a device says and passes on what of it may be written to a trace (promise 9)."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What of the stream up to here may be written; where it is split makes no difference to what comes out."""
+        ...
 
 
 class DriverOptions(BaseModel):
@@ -91,6 +101,7 @@ class Profile(BaseModel):
         source: The document and section that the layout comes from.
         verified: Whether it was tried on the hardware; if not, `check` says so.
         link: Usual parameters of the line, as in a link URL's query (`baud=57600&parity=even`).
+        template: What a site must fill in, and from where, before this file describes a device; such a file is refused.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,6 +110,14 @@ class Profile(BaseModel):
     source: str
     verified: bool = False
     link: str = ""
+    template: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_template(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("template"):
+            raise ValueError(f"this profile is a template and describes no device yet: {data['template']}")
+        return data
 
 
 class Driver(ABC):
@@ -184,6 +203,10 @@ class Driver(ABC):
     def deadline(self) -> int | None:
         """When `tick` is wanted, if at all."""
         return self._deadline
+
+    def trace_cut(self) -> TraceCut | None:
+        """What cuts identity out of a raw recording, where the protocol can carry it in a form of its own."""
+        return None
 
     @property
     def awaiting(self) -> bool:

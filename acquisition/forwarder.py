@@ -18,13 +18,19 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from acquisition.clock import NS, Clock
-from acquisition.errors import SinkRefusedError, SinkRejectedError, SinkTooLargeError, SinkUnavailableError
+from acquisition.errors import (
+    JournalError,
+    SinkRefusedError,
+    SinkRejectedError,
+    SinkTooLargeError,
+    SinkUnavailableError,
+)
 from acquisition.interfaces import Sink
 from acquisition.lanes import LATE_NS, LIVE_NS, End, Lanes, Progress
 from acquisition.model import Observation
 from acquisition.pieces import Piece, halves, points
 from acquisition.rate import Rate
-from acquisition.read_ahead import Batch, ReadAhead, Wish
+from acquisition.read_ahead import Batch, ReadAhead, Ready, Wish
 
 logger = logging.getLogger(__name__)
 
@@ -147,11 +153,7 @@ class Forwarder:
         return replace(self._status, points_per_second=self._rate.per_second(self._clock.now().mono_ns))
 
     async def run(self) -> None:
-        """Forwards for ever.
-
-        Raises:
-            JournalError: the journal cannot be read, or the cursor not be written.
-        """
+        """Forwards for ever."""
         lanes = Lanes(self._journal.progress(self.name))
         self._status = replace(self._status, cursor=lanes.progress.cursor)
         async with self._sink, ReadAhead(self._journal.read, self._sink.prepare) as ahead:
@@ -160,7 +162,7 @@ class Forwarder:
                     self._status = replace(self._status, state=ForwarderState.IDLE)
                     await self._journal.wait_for_new(lanes.progress.cursor)
                     continue
-                ready = await ahead.take(wish)
+                ready = await self._take(ahead, wish)
                 for report in ready.batch.damaged:
                     logger.error("sink %s will not get what the journal lost: %s", self.name, report)
                 lanes = lanes.delivered(wish.span, ready.batch.last_seq)
@@ -176,6 +178,13 @@ class Forwarder:
             self._journal.last_seq, live=self._journal.seq_before(LIVE_NS), late=self._journal.seq_before(LATE_NS)
         )
         return Wish(lanes.next_span(end), self._batch_points)
+
+    async def _take(self, ahead: ReadAhead[Any], wish: Wish) -> Ready[Any]:
+        while True:
+            try:
+                return await ahead.take(wish)
+            except JournalError as error:
+                await self._back_off(SinkUnavailableError(str(error)))
 
     async def _carry(self, batch: Piece, prepared: Any) -> None:
         """Returns when the sink has everything of the batch except what was quarantined."""

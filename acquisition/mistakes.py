@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 SECRET_KEYS = frozenset({"token", "password", "passwd", "secret", "api_key", "apikey"})
@@ -106,9 +107,14 @@ def _walk(
         place.append(step)
         if isinstance(step, str):
             tables = models
-            fields = [field for each in models for name, field in each.model_fields.items() if name == step]
+            fields = [field for each in models for name, field in _keys(each).items() if name == step]
             models = [found for field in fields for found in _models_in(field.annotation)]
-    return tuple(place), {name for table in tables for name in table.model_fields}, _tags(models)
+    return tuple(place), {name for table in tables for name in _keys(table)}, _tags(models)
+
+
+def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a table by the name that the file has for them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _models_in(annotation: object) -> list[type[BaseModel]]:

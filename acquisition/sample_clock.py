@@ -34,13 +34,16 @@ class SampleClock:
         self._device_next: int | None = None
         self._lateness: deque[int] = deque(maxlen=WINDOW)
 
-    def place(self, count: int, arrival_ns: int, device_start_ns: int | None = None) -> int | None:
+    def place(
+        self, count: int, arrival_ns: int, device_start_ns: int | None = None, *, after_gap: bool = False
+    ) -> int | None:
         """Host time of the first of `count` samples that arrived at `arrival_ns`; None for a block already had.
 
         Args:
             count: Samples in the block.
             arrival_ns: Host UTC at which the block was complete here.
             device_start_ns: The device's own time of the first sample, on any scale that runs at its pace.
+            after_gap: Samples were lost before the block; where there is no device time, the arrival says how many.
         """
         length = count * self.period_ns
         by_arrival = arrival_ns - length
@@ -55,6 +58,8 @@ class SampleClock:
                 return None
         elif by_arrival - self._next > LOST_NS:
             return self._restart(by_arrival, length, device_start_ns)
+        elif after_gap:
+            missing = by_arrival - self._next - min(self._lateness, default=0)
         start = self._next + max(0, round(missing / self.period_ns)) * self.period_ns
         start += self._slew(by_arrival - start, length)
         return self._advance(start, length, device_start_ns)

@@ -192,7 +192,7 @@ class Stamper:
         key = (samples.channel, samples.period_ns)
         stream = self._streams.setdefault(key, SampleClock(samples.period_ns))
         start = None if samples.start is None else self._wall_ns(samples.start, instant)
-        time_ns = stream.place(samples.counts.size, instant.utc_ns, start)
+        time_ns = stream.place(samples.counts.size, instant.utc_ns, start, after_gap=samples.after_gap)
         if time_ns is None:
             self.repeated_blocks += 1
             return

@@ -7,81 +7,23 @@ beginning was not seen is never used, because half of `-3588` is a good number t
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from acquisition.catalogue import Catalogue
-from acquisition.driver import Driver, DriverOptions, Profile
-from acquisition.errors import ConfigError, UnitError
+from acquisition.driver import Driver, DriverOptions, Profile, WallTime
+from acquisition.errors import ConfigError
 from acquisition.model import EventKind, State
-from acquisition.units import conversion
-from acquisition.wire.delimited import BLANK, DECIMAL, LineCutter, is_run, split_fields
+from acquisition.wire.delimited import BLANK, LineCutter, is_run
+from acquisition.wire.text_layouts import Columns, Fixed, Header, Layout, Pairs, Pattern
+from acquisition.wire.text_records import Column, LinePattern, RecordKind, TextChecksum, resolve, time_parts
 
-_DEFAULT_PATTERNS = {"decimal": DECIMAL, "hex": "[0-9A-Fa-f]+"}
 NS_PER_S = 1_000_000_000
-
-
-class Bits(BaseModel):
-    """What it means for some channels that any bit of `mask` is set in a hex column.
-
-    Attributes:
-        mask: The bits.
-        channels: Channels of this profile.
-        beside: State given beside a number.
-        instead: State given in place of an absent number; the first that applies wins over the field's own.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mask: int = Field(gt=0)
-    channels: tuple[str, ...]
-    beside: State | None = None
-    instead: State | None = None
-
-
-class Column(BaseModel):
-    """One column of the line.
-
-    Attributes:
-        index: Its place, counted from 1 as manuals do.
-        name: The maker's term.
-        type: What stands in it if not a state. A hex column has no states: flags that cannot be read spoil the line.
-        pattern: What the whole field must match; for decimal and hex the strict form of such a number.
-        channel: Where its value goes; without one the column is only checked.
-        unit: UCUM unit of the number after `scale`.
-        scale: Factor on the number as printed.
-        tell: A change of the field is emitted as an event (error codes, calibration factors).
-        bits: Meaning of the bits of a hex column.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    index: int = Field(ge=1)
-    name: str
-    type: Literal["decimal", "hex", "text"] = "decimal"
-    pattern: re.Pattern[str] | None = None
-    channel: str | None = None
-    unit: str = ""
-    scale: float = 1.0
-    tell: bool = False
-    bits: tuple[Bits, ...] = ()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.channel and (self.type != "decimal" or not self.unit):
-            raise ValueError(f"column {self.name!r}: a channel needs type 'decimal' and a unit")
-        if self.bits and self.type != "hex":
-            raise ValueError(f"column {self.name!r}: bits need type 'hex'")
-        if self.type == "text" and self.pattern is None:
-            raise ValueError(f"column {self.name!r}: type 'text' needs a pattern")
-        return self
-
-    def matches(self, field: str) -> bool:
-        """Whether the whole field has the form this column must have."""
-        return re.fullmatch(self.pattern or _DEFAULT_PATTERNS[self.type], field) is not None
+MAX_PATTERN_LINE = 512
+"""Longest line that is matched against a pattern: work may grow faster than the line."""
+_DATE = {"year", "month", "day"}
 
 
 class DelimitedProfile(Profile):
@@ -90,9 +32,15 @@ class DelimitedProfile(Profile):
     Attributes:
         terminator: What ends a line.
         encoding: Of the text.
+        record: How a line falls into columns.
         separator: A blank for any run of blanks, or the exact string between two fields.
-        columns: Exact number of columns, so that a damaged line can never shift one.
+        assign: What stands between key and value of a pair.
+        pattern: What the whole line must match, with a named group for each column.
+        columns: Exact number of columns, or of characters where the record is fixed, so that a damaged line can never
+            shift one; for records of kind columns and fixed.
         column: What is known of them.
+        ignore: Lines that are no records, such as titles; counted and passed over.
+        checksum: The checksum that ends a line.
         states: Text, or a single character that fills a field, to the state it stands for in any decimal column.
         max_line: Longest line in bytes.
         period_s: Seconds from one line to the next, or from one question to the next.
@@ -101,9 +49,14 @@ class DelimitedProfile(Profile):
 
     terminator: Literal["\r\n", "\r", "\n"]
     encoding: Literal["ascii", "latin-1", "utf-8"] = "ascii"
+    record: RecordKind = "columns"
     separator: str = Field(default=BLANK, min_length=1)
-    columns: int = Field(ge=1)
+    assign: str = Field(default="=", min_length=1)
+    pattern: LinePattern | None = None
+    columns: int | None = Field(default=None, ge=1)
     column: tuple[Column, ...]
+    ignore: tuple[LinePattern, ...] = ()
+    checksum: TextChecksum | None = None
     states: dict[str, State] = Field(default_factory=dict)
     max_line: int = Field(default=256, ge=1, le=65536)
     period_s: float = Field(gt=0)
@@ -111,23 +64,67 @@ class DelimitedProfile(Profile):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        indexes = [column.index for column in self.column]
+        if (self.record in ("columns", "fixed")) != (self.columns is not None):
+            raise ValueError(
+                f"columns = N goes with record = 'columns' and 'fixed', which need it; this is {self.record!r}"
+            )
+        if (self.record == "pattern") != (self.pattern is not None):
+            raise ValueError("record = 'pattern' needs a pattern, and only that record has one")
+        places = [self._place_of(column) for column in self.column]
         channels = [column.channel for column in self.column if column.channel]
-        if len(set(indexes)) < len(indexes) or max(indexes, default=0) > self.columns:
-            raise ValueError(f"column indexes {indexes} must differ and lie in 1..{self.columns}")
-        if not channels or len(set(channels)) < len(channels):
-            raise ValueError(f"column channels {channels} must be at least one, and differ")
+        labels = [column.label for column in self.column if column.label]
+        if len(set(places)) < len(places):
+            raise ValueError(f"two columns are the same: {places}")
+        if not labels or len(set(labels)) < len(labels):
+            raise ValueError(f"column channels {labels} must be at least one, and differ")
         flagged = {channel for column in self.column for bits in column.bits for channel in bits.channels}
         if unknown := flagged.difference(channels):
             raise ValueError(f"bits name channels that no column has: {sorted(unknown)}")
+        patterned = bool(self.ignore) or self.record == "pattern" or any(column.pattern for column in self.column)
+        if patterned and self.max_line > MAX_PATTERN_LINE:
+            raise ValueError(f"with patterns, max_line is {MAX_PATTERN_LINE} at most")
         return self
+
+    def _place_of(self, column: Column) -> str | int:
+        """What tells the column from others.
+
+        Raises:
+            ValueError: it has not what this kind of record needs.
+        """
+        limit = self.columns or len(self.column)
+        if self.record == "fixed":
+            if column.start is None or column.width is None or column.start + column.width - 1 > limit:
+                raise ValueError(f"column {column.name!r}: needs start and width within the {limit} characters")
+            return column.start
+        if self.record == "columns" or (self.record == "pairs" and not column.key):
+            if column.index is None or column.index > limit:
+                raise ValueError(f"column {column.name!r}: needs an index in 1..{limit}")
+            return column.index
+        if not column.key or (self.pattern is not None and column.key not in self.pattern.groupindex):
+            raise ValueError(f"column {column.name!r}: needs a key" + (" that is a group" if self.pattern else ""))
+        return column.key
+
+    def layout(self, columns: Sequence[Column]) -> Layout:
+        """Finds the fields of these columns."""
+        match self.record:
+            case "columns":
+                return Columns(columns, self.separator, self.columns or 0)
+            case "fixed":
+                return Fixed(columns, self.columns or 0)
+            case "pairs":
+                return Pairs(columns, self.separator, self.assign)
+            case "header":
+                return Header(columns, self.separator)
+        if self.pattern is None:
+            raise ConfigError(["record = 'pattern' needs a pattern"])
+        return Pattern(columns, self.pattern)
 
 
 class DelimitedOptions(DriverOptions):
     """Options of a line-oriented device.
 
     Attributes:
-        channels: The profile's channel to the channel it is at this bed (the same sensor on another line).
+        channels: Channel or column name of the profile to the channel it is at this bed.
     """
 
     channels: dict[str, str] = Field(default_factory=dict)
@@ -147,8 +144,9 @@ class DelimitedDriver(Driver):
         self.profile = profile
         self._poll = profile.poll.encode(profile.encoding) if profile.poll else None
         self._cutter = LineCutter(profile.terminator.encode(profile.encoding), profile.max_line)
-        self._columns = sorted(profile.column, key=lambda column: column.index)
-        self._channels, self._conversions = _resolve(profile, options.channels, catalogue)
+        self._columns = profile.column
+        self._layout = profile.layout(profile.column)
+        self._channels, self._conversions = resolve(profile.column, options.channels, catalogue)
         self._told: dict[str, str] = {}
         self._awaiting = False
 
@@ -164,6 +162,7 @@ class DelimitedDriver(Driver):
     def on_start(self, now: int) -> None:
         """Nothing is known of the line yet; a device to be asked is first given a period of silence."""
         self._cutter.reset()
+        self._layout.restart()
         self._told.clear()
         self._awaiting = False
         if self._poll is not None:
@@ -197,49 +196,67 @@ class DelimitedDriver(Driver):
             self._use(piece.line)
 
     def _use(self, line: bytes) -> None:
+        profile = self.profile
+        if profile.checksum is not None:
+            body = profile.checksum.body(line)
+            if body is None:
+                self.reject("checksum")
+                return
+            line = body
         try:
-            fields = split_fields(line.decode(self.profile.encoding), self.profile.separator)
+            text = line.decode(profile.encoding)
         except UnicodeDecodeError:
             self.reject("encoding")
             return
-        if len(fields) != self.profile.columns:
+        if self._layout.names_columns(text):
+            self.counters["headers"] += 1
+            return
+        if any(pattern.fullmatch(text) for pattern in profile.ignore):
+            self.counters["lines_ignored"] += 1
+            return
+        fields = self._layout.fields(text)
+        if fields is None:
             self.reject("columns")
             return
         try:
-            values, states = self._parse(fields)
+            values, states, time = self._parse(fields)
         except ValueError:
             self.reject("field")
             return
         self._tell_changes(fields)
-        self.measured(values, states)
+        if values or states:
+            self.measured(values, states, time)
 
-    def _parse(self, fields: list[str]) -> tuple[dict[str, float], dict[str, State]]:
+    def _parse(self, fields: list[str]) -> tuple[dict[str, float], dict[str, State], WallTime | None]:
         values: dict[str, float] = {}
         states: dict[str, State] = {}
-        for column in self._columns:
-            field = fields[column.index - 1]
-            state = self._state(field) if column.type == "decimal" else None
-            if state is None and not column.matches(field):
+        time: dict[str, int] = {}
+        for column, field in zip(self._columns, fields, strict=True):
+            state = self._state(column.number(field)) if column.type in ("decimal", "time") else None
+            number = column.number(field)
+            if state is None and not column.matches(number):
                 raise ValueError(column.name)
-            if column.channel is None:
+            if column.type == "time" and state is None:
+                time |= time_parts(field, column.format) or {}
+            channel = self._channels.get(column.label or "")
+            if channel is None:
                 continue
-            channel = self._channels[column.channel]
             if state is None:
-                factor, offset = self._conversions[column.channel]
-                values[channel] = _finite(float(field) * column.scale * factor + offset)
+                factor, offset = self._conversions[channel]
+                values[channel] = _finite(float(number) * column.scale * factor + offset)
             else:
                 states[channel] = state
         self._apply_bits(fields, values, states)
-        return values, states
+        return values, states, WallTime(**time) if time.keys() >= _DATE else None
 
     def _state(self, field: str) -> State | None:
         return next((state for mark, state in self.profile.states.items() if is_run(field, mark)), None)
 
     def _apply_bits(self, fields: list[str], values: Mapping[str, float], states: dict[str, State]) -> None:
         flags: dict[str, State] = {}
-        for column in self._columns:
+        for column, field in zip(self._columns, fields, strict=True):
             for bits in column.bits:
-                if not int(fields[column.index - 1], 16) & bits.mask:
+                if not int(field, 16) & bits.mask:
                     continue
                 for channel in (self._channels[name] for name in bits.channels):
                     state = bits.beside if channel in values else bits.instead
@@ -248,38 +265,10 @@ class DelimitedDriver(Driver):
         states.update(flags)
 
     def _tell_changes(self, fields: list[str]) -> None:
-        for column in self._columns:
-            field = fields[column.index - 1]
+        for column, field in zip(self._columns, fields, strict=True):
             if column.tell and self._told.get(column.name) != field:
                 self._told[column.name] = field
                 self.told(EventKind.STATE, f"{column.name} is {field}", column=column.name, value=field)
-
-
-def _resolve(
-    profile: DelimitedProfile, renamed: Mapping[str, str], catalogue: Catalogue
-) -> tuple[dict[str, str], dict[str, tuple[float, float]]]:
-    """Where each channel of the profile goes, and how its number becomes the catalogue's unit.
-
-    Raises:
-        ConfigError: with every channel that does not exist or cannot take the unit.
-    """
-    units = {column.channel: column.unit for column in profile.column if column.channel}
-    channels = {channel: renamed.get(channel, channel) for channel in units}
-    problems = [f"channels: the profile has no {name!r}, only {[*units]}" for name in renamed if name not in units]
-    if len(set(channels.values())) < len(channels):
-        problems.append(f"channels: two columns would both be one channel: {channels}")
-    conversions: dict[str, tuple[float, float]] = {}
-    for name, channel in channels.items():
-        if channel not in catalogue:
-            problems.append(f"channels: {channel!r} is not in the catalogue")
-            continue
-        try:
-            conversions[name] = conversion(units[name], catalogue.unit(channel))
-        except UnitError as error:
-            problems.append(f"channels: {channel!r}: {error}")
-    if problems:
-        raise ConfigError(problems)
-    return channels, conversions
 
 
 def _finite(value: float) -> float:

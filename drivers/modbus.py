@@ -22,6 +22,7 @@ from acquisition.errors import ConfigError
 from acquisition.model import EventKind
 from acquisition.wire.modbus import EXCEPTIONS, MAX_FRAME, Mode, Read, Reply, framing_of, next_transaction
 from acquisition.wire.probes import Probes
+from acquisition.wire.quantities import fresh
 from acquisition.wire.register_blocks import Block, lay_out
 from acquisition.wire.registers import Probe, Register
 
@@ -256,11 +257,9 @@ class ModbusDriver(Driver):
             self.measured(decoded.values, decoded.states)
         else:
             self.counters["frames_good"] += 1
-        for remark in decoded.remarks:
-            if self._told.get(remark.subject, remark.usual) != remark.value:
-                channel = {"channel": remark.channel} if remark.channel else {}
-                self.told(remark.kind, remark.text, register=remark.subject, value=remark.value, **channel)
-            self._told[remark.subject] = remark.value
+        for remark in fresh(decoded.remarks, self._told):
+            channel = {"channel": remark.channel} if remark.channel else {}
+            self.told(remark.kind, remark.text, register=remark.subject, value=remark.value, **channel)
 
     def _refuse(self, read: Read, code: int) -> None:
         self.counters[f"exception_{code}"] += 1

@@ -1,4 +1,4 @@
-"""The wires that simulated devices hang on: a pseudo-terminal with a stable name, a TCP listener, a TCP client."""
+"""The wires that simulated devices hang on: a pseudo-terminal with a stable name, TCP either way round, UDP."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import os
 import tty
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast, runtime_checkable
 from urllib.parse import urlsplit
 
 RECONNECT_S = 0.5
 
 
+@runtime_checkable
 class Device(Protocol):
     """A simulated device: talks over one open link until the link or the device ends."""
 
@@ -22,13 +23,50 @@ class Device(Protocol):
         ...
 
 
+@runtime_checkable
+class DatagramDevice(Protocol):
+    """A simulated device that talks in datagrams."""
+
+    async def converse_in_datagrams(self, wire: Datagrams) -> None:
+        """Speaks the device's protocol, for ever."""
+        ...
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    """A bound UDP socket.
+
+    Attributes:
+        inbox: What came, and from where.
+        address: Where it is bound.
+        announce: Where the device may make itself known unasked, if anywhere.
+    """
+
+    def __init__(self, announce: tuple[str, int] | None) -> None:
+        self.inbox: asyncio.Queue[tuple[bytes, tuple[str, int]]] = asyncio.Queue()
+        self.announce = announce
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open."""
+        self._transport = cast(asyncio.DatagramTransport, transport)
+        self.address: tuple[str, int] = transport.get_extra_info("sockname")[:2]
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        """Keeps what came."""
+        self.inbox.put_nowait((data, (addr[0], addr[1])))
+
+    def send(self, data: bytes, to: tuple[str, int]) -> None:
+        """Sends one datagram; whether it arrives nobody says."""
+        self._transport.sendto(data, to)
+
+
 @contextlib.asynccontextmanager
-async def attached(url: str, device: Device) -> AsyncIterator[str]:
+async def attached(url: str, device: Device | DatagramDevice) -> AsyncIterator[str]:
     """Attaches a device to a wire for the length of the block.
 
     Args:
         url: `pty:///path/of/link` makes a pseudo-terminal and a symbolic link to it; `tcp-listen://host:port`
-            listens (port 0 picks one); `tcp://host:port` connects and connects again after a loss.
+            listens (port 0 picks one); `tcp://host:port` connects and connects again after a loss;
+            `udp://host:port?announce=host:port` binds, for a device that talks in datagrams.
         device: What is at this end.
 
     Yields:
@@ -36,7 +74,14 @@ async def attached(url: str, device: Device) -> AsyncIterator[str]:
     """
     parts = urlsplit(url)
     host, port = parts.hostname or "127.0.0.1", parts.port or 0
-    if parts.scheme == "pty":
+    if parts.scheme == "udp":
+        if not isinstance(device, DatagramDevice):
+            raise ValueError(f"{url!r}: this device does not talk in datagrams")
+        async with _datagrams(host, port, parts.query.removeprefix("announce="), device) as link:
+            yield link
+    elif not isinstance(device, Device):
+        raise ValueError(f"{url!r}: this device talks in datagrams only")
+    elif parts.scheme == "pty":
         async with _pty(Path(parts.path), device) as link:
             yield link
     elif parts.scheme == "tcp-listen":
@@ -46,7 +91,7 @@ async def attached(url: str, device: Device) -> AsyncIterator[str]:
         async with _background(_connect_for_ever(host, port, device)):
             yield f"tcp-listen://{host}:{port}"
     else:
-        raise ValueError(f"{url!r}: use pty://, tcp-listen:// or tcp://")
+        raise ValueError(f"{url!r}: use pty://, tcp-listen://, tcp:// or udp://")
 
 
 @contextlib.asynccontextmanager
@@ -106,6 +151,20 @@ async def _listener(host: str, port: int, device: Device) -> AsyncIterator[str]:
         server.close()
         for writer in list(writers):
             writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def _datagrams(host: str, port: int, announce: str, device: DatagramDevice) -> AsyncIterator[str]:
+    there, _, number = announce.rpartition(":")
+    target = (there, int(number)) if number else None
+    transport, wire = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: Datagrams(target), local_addr=(host, port)
+    )
+    try:
+        async with _background(device.converse_in_datagrams(wire)):
+            yield f"udp://0.0.0.0:{target[1] if target else 24005}?peer={host}:{wire.address[1]}"
+    finally:
+        transport.close()
 
 
 async def _connect_for_ever(host: str, port: int, device: Device) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from acquisition.journal.salvage import opened
-from acquisition.journal.schema import day_files, suppress_damage
+from acquisition.journal.salvage import Selection, blocks, opened
+from acquisition.journal.schema import Block, day_files, rows, suppress_damage
 from acquisition.lanes import Progress, Span
+
+_TOTAL = "SELECT CAST(since AS INTEGER), seq, CAST(total AS INTEGER) FROM block"
+"""A flipped byte can turn any column into any type."""
 
 
 def backlogs(directory: Path, total: int, progresses: Mapping[str, Progress]) -> dict[str, int]:
@@ -57,13 +61,10 @@ def sink_bytes(directory: Path, total: int, cursor: int, backlog: int) -> SinkBy
     """
     wanted = files_after(directory, cursor)
     had = sum(_size(path) for path in day_files(directory) if path not in wanted)
-    for path in wanted:
-        with opened(path, []) as connection, suppress_damage():
-            query = "SELECT total - points FROM block ORDER BY seq LIMIT 1"
-            row = connection.execute(query).fetchone() if connection else None
-            if row is not None and total > row[0]:
-                return SinkBytes(round(sum(map(_size, wanted)) * min(1.0, backlog / (total - row[0]))), had)
-    return SinkBytes(0, had)
+    start = next(filter(None, map(_start_of, wanted)), None)
+    if start is None or total <= start.before:
+        return SinkBytes(0, had)
+    return SinkBytes(round(sum(map(_size, wanted)) * min(1.0, backlog / (total - start.before))), had)
 
 
 def oldest_after(directory: Path, seq: int) -> int | None:
@@ -74,10 +75,10 @@ def oldest_after(directory: Path, seq: int) -> int | None:
     """
     for path in files_after(directory, seq):
         with opened(path, []) as connection, suppress_damage():
-            query = "SELECT first_ns FROM block WHERE seq > ? ORDER BY seq LIMIT 1"
-            row = connection.execute(query, (seq,)).fetchone() if connection else None
-            if row is not None:
-                return int(row[0])
+            if connection is None:
+                continue
+            for block in blocks(connection, path.name, Selection(after=seq), []):
+                return min(each.time_ns for each in block.observations)
     return None
 
 
@@ -90,11 +91,48 @@ def files_after(directory: Path, seq: int) -> list[Path]:
     files: list[Path] = []
     for path in reversed(day_files(directory)):
         files.insert(0, path)
-        with opened(path, []) as connection, suppress_damage():
-            row = connection.execute("SELECT min(seq) FROM block").fetchone() if connection else None
-            if row and row[0] is not None and row[0] <= seq + 1:
-                break
+        start = _start_of(path)
+        if start is not None and start.seq <= seq + 1:
+            break
     return files
+
+
+class _Start(NamedTuple):
+    """Number of a file's first block, and points of the journal before it."""
+
+    seq: int
+    before: int
+
+
+_STARTS: dict[tuple[Path, int], _Start] = {}
+"""By file and inode: a file that takes another's name has another inode."""
+
+
+def _start_of(path: Path) -> _Start | None:
+    """Where a file starts; None if nothing can be read there.
+
+    Read once: merging does not change it, and when blocks go from a file's front, what was so before its first block
+    was so.
+    """
+    try:
+        key = path, path.stat().st_ino
+    except FileNotFoundError:
+        return None
+    if key not in _STARTS:
+        with opened(path, []) as connection, suppress_damage():
+            row = (
+                next(filter(_is_intact, rows(connection, "SELECT * FROM block ORDER BY seq")), None)
+                if connection
+                else None
+            )
+            if connection is not None and row is not None:
+                _STARTS[key] = _Start(row.since, row.total - _points(connection, row.since - 1, row.seq))
+    return _STARTS.get(key)
+
+
+def _is_intact(block: Block) -> bool:
+    # One that is not may show any number, and a file that seems to start too early would hide those before it.
+    return block.intact
 
 
 def _size(path: Path) -> int:
@@ -114,15 +152,26 @@ def _totals_at(directory: Path, seqs: Iterable[int]) -> dict[int, int]:
     for path in reversed(day_files(directory)):
         if not left:
             break
+        start = _start_of(path)
+        if start is None:
+            continue
+        before_all = start.before
+        here = sorted(each for each in left if each >= start.seq)
+        if not here:
+            continue
         with opened(path, []) as connection, suppress_damage():
             if connection is None:
                 continue
-            for seq in sorted(left):
-                query = "SELECT total FROM block WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
-                row = connection.execute(query, (seq,)).fetchone()
-                if row is not None:
-                    found[seq] = int(row[0])
-                    left.discard(seq)
-            row = connection.execute("SELECT total - points FROM block ORDER BY seq LIMIT 1").fetchone()
-            before_all = row[0] if row is not None else before_all
+            for seq in here:
+                row = connection.execute(f"{_TOTAL} WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (seq,)).fetchone()
+                _, base, total = row or (start.seq, start.seq - 1, start.before)
+                found[seq] = total + _points(connection, base, seq)
+                left.discard(seq)
     return found | dict.fromkeys(left, before_all)
+
+
+def _points(connection: sqlite3.Connection, after: int, upto: int) -> int:
+    """Points of the blocks between two numbers, of which the first is that of a row; of a damaged row, none."""
+    if upto <= after:
+        return 0
+    return sum(block.points for block in blocks(connection, "", Selection(after=after, upto=upto), []))

@@ -1,4 +1,4 @@
-"""Reading for forwarders: whole blocks in the order of `seq`, between two numbers."""
+"""Reading for forwarders: whole blocks in the order of their numbers, between two of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acquisition.journal.backlog import files_after
-from acquisition.journal.salvage import Selection, blocks, disk_errors, opened
+from acquisition.journal.merged import originals
+from acquisition.journal.salvage import Decode, Selection, blocks, disk_errors, opened
 from acquisition.model import Observation
 
 
@@ -15,10 +16,10 @@ class Batch:
     """What follows a number.
 
     Attributes:
-        observations: In the order of `seq`.
+        observations: In the order of their blocks' numbers.
         last_seq: Once all of them are delivered, everything up to here is.
         points: Numerics, samples and events in `observations`.
-        damaged: One report for each block, or run of blocks, that is passed over because it cannot be read.
+        damaged: One report for each row of blocks, or run of rows, that is passed over because it cannot be read.
     """
 
     observations: tuple[Observation, ...]
@@ -27,7 +28,7 @@ class Batch:
     damaged: tuple[str, ...] = ()
 
 
-def read_batch(directory: Path, after_seq: int, max_points: int, upto_seq: int) -> Batch:
+def read_batch(directory: Path, after_seq: int, max_points: int, upto_seq: int, decode: Decode = originals) -> Batch:
     """Whole blocks with `after_seq < seq <= upto_seq`, as many as fit into `max_points`, at least one if there is any.
 
     Args:
@@ -35,6 +36,7 @@ def read_batch(directory: Path, after_seq: int, max_points: int, upto_seq: int) 
         after_seq: The block before.
         max_points: Upper bound of the batch, unless its first block is larger.
         upto_seq: Number of the last block that is wanted and was committed; what cannot be read is passed over.
+        decode: What gives the blocks of a row; one that remembers spares merged rows of many batches.
 
     Raises:
         JournalError: the disk cannot be read now.
@@ -46,10 +48,11 @@ def read_batch(directory: Path, after_seq: int, max_points: int, upto_seq: int) 
             with opened(path, damaged) as connection:
                 if connection is None:
                     continue
-                for block, content in blocks(connection, path.name, Selection(after=last_seq, upto=upto_seq), damaged):
-                    if content and observations and points + block.points > max_points:
+                selection = Selection(after=last_seq, upto=upto_seq)
+                for block in blocks(connection, path.name, selection, damaged, decode):
+                    if observations and points + block.points > max_points:
                         return Batch(tuple(observations), last_seq, points, tuple(damaged))
-                    observations += content
-                    points += block.points if content else 0
+                    observations += block.observations
+                    points += block.points
                     last_seq = block.seq
     return Batch(tuple(observations), max(last_seq, upto_seq), points, tuple(damaged))

@@ -1,5 +1,7 @@
 """Observations into blocks and back, exactly: JSON lines for numerics and events, delta and byte planes for waveforms.
 
+Numerics that are many enough to repeat themselves are written in columns (`columns.py`).
+
 A waveform payload, before zstd, is a table of pieces and their counts::
 
     u4            number of pieces n
@@ -25,6 +27,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from acquisition.journal.columns import columns, numerics_of
 from acquisition.model import Numerics, Observation, Quality, Waveform, json_line, parse_line
 
 MAX_POINTS = 10_000
@@ -41,6 +44,7 @@ class Codec(IntEnum):
 
     JSON_LINES = 1
     DELTA_PLANES = 2
+    COLUMNS = 3
 
 
 class Packed(NamedTuple):
@@ -111,12 +115,55 @@ def unpack(codec: int, payload: bytes, *, device: str, channel: str) -> list[Obs
     Raises:
         ValueError: the codec is not known, or the payload is not of it.
     """
+    return decode(codec, decompress(payload), device=device, channel=channel)
+
+
+def compress(body: bytes) -> bytes:
+    """A payload."""
+    return zstandard.compress(body, _LEVEL)
+
+
+def decompress(payload: bytes) -> bytes:
+    """What was compressed.
+
+    Raises:
+        ValueError: the payload is none.
+    """
+    try:
+        return zstandard.decompress(payload)
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from error
+
+
+def encode(codec: Codec, observations: Sequence[Observation]) -> bytes:
+    """Observations of one device, kind and channel as a codec writes them, before they are compressed.
+
+    Raises:
+        ValueError: the codec cannot write them.
+    """
+    match codec:
+        case Codec.JSON_LINES:
+            return "\n".join(map(json_line, observations)).encode()
+        case Codec.DELTA_PLANES:
+            return _planes([each for each in observations if isinstance(each, Waveform)])
+        case Codec.COLUMNS:
+            return columns([each for each in observations if isinstance(each, Numerics)])
+
+
+def decode(codec: int, body: bytes, *, device: str, channel: str) -> list[Observation]:
+    """What `encode` was given.
+
+    Raises:
+        ValueError: the codec is not known, or the body is not of it.
+    """
     try:
         if codec == Codec.JSON_LINES:
-            return [parse_line(line) for line in zstandard.decompress(payload).split(b"\n")]
+            return [parse_line(line) for line in body.split(b"\n")]
         if codec == Codec.DELTA_PLANES:
-            return list(_waveforms(zstandard.decompress(payload), device, channel))
-    except (zstandard.ZstdError, IndexError, OverflowError) as error:
+            return list(_waveforms(body, device, channel))
+        if codec == Codec.COLUMNS:
+            return list(numerics_of(body, device))
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
         raise ValueError(str(error)) from error
     raise ValueError(f"codec {codec} is not known to this version")
 
@@ -135,18 +182,17 @@ def _portions(stream: Sequence[Observation]) -> Iterator[list[Observation]]:
 
 def _pack(device: str, kind: str, channel: str, observations: Sequence[Observation]) -> Packed:
     waveforms = [observation for observation in observations if isinstance(observation, Waveform)]
+    codec = Codec.DELTA_PLANES if waveforms else Codec.JSON_LINES
+    body = encode(codec, observations)
     if waveforms:
-        codec, body = Codec.DELTA_PLANES, _planes(waveforms)
         last = max(max(waveform.time_ns, waveform.end_ns - waveform.period_ns) for waveform in waveforms)
     else:
-        codec, body = Codec.JSON_LINES, "\n".join(map(json_line, observations)).encode()
         last = max(observation.time_ns for observation in observations)
     first = min(observation.time_ns for observation in observations)
     if first not in _INT64 or last not in _INT64:
         raise ValueError(f"{device}: time {first} to {last} ns is beyond 64 bits")
     count = sum(map(points, observations))
-    payload = zstandard.compress(body, _LEVEL)
-    return Packed(device, kind, channel, first, last, count, codec, payload, tally(observations))
+    return Packed(device, kind, channel, first, last, count, codec, compress(body), tally(observations))
 
 
 def _planes(waveforms: Sequence[Waveform]) -> bytes:
@@ -179,10 +225,11 @@ def _planes(waveforms: Sequence[Waveform]) -> bytes:
 
 
 def _alike(one: Waveform, other: Waveform) -> bool:
-    return (one.period_ns, one.scale, one.offset, one.quality) == (
+    # In words, because 0.0 equals -0.0.
+    return (one.period_ns, repr(one.scale), repr(one.offset), one.quality) == (
         other.period_ns,
-        other.scale,
-        other.offset,
+        repr(other.scale),
+        repr(other.offset),
         other.quality,
     )
 

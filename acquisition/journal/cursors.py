@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from acquisition.journal.schema import connect, is_damage, set_aside
+from acquisition.journal.schema import connect, damage, is_damage, reading, set_aside
 from acquisition.lanes import Progress, Span
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,15 @@ CREATE TABLE IF NOT EXISTS mark (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTE
 PRAGMA user_version = 1;
 COMMIT;
 """
+
+_CHECKS = (
+    "SELECT 1 FROM cursor WHERE typeof(sink) <> 'text' OR typeof(seq) <> 'integer'",
+    "SELECT 1 FROM ahead WHERE typeof(sink) <> 'text' OR typeof(after) <> 'integer' OR typeof(upto) <> 'integer'",
+    "SELECT 1 FROM quarantine WHERE typeof(sink) <> 'text' OR typeof(reason) <> 'text' OR NOT json_valid(line)",
+    "SELECT 1 FROM run WHERE typeof(end_ns) NOT IN ('integer', 'null') OR NOT json_valid(record)",
+    "SELECT 1 FROM mark WHERE typeof(seq) <> 'integer'",
+)
+"""What finds a row that a flipped byte has made into something else; SQLite does not mind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ class Cursors:
         damaged: Reports of files that were set aside.
 
     Raises:
-        sqlite3.Error: the file cannot be opened and is not damaged.
+        sqlite3.Error: the file can neither be opened nor be read, and is not damaged.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -71,32 +80,55 @@ class Cursors:
         self._gathering = threading.Lock()
         self._database = threading.RLock()
         self._path = directory / FILE
+        self._moved: set[str] = set()
+        self._rejected: list[Quarantined] = []
+        self._is_copy = False
         try:
             self._connection = self._open()
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
-                raise
-            self.damaged.append(f"{FILE}: {error}; set aside as {set_aside(self._path).name}; all is delivered again")
-            self._connection = self._open()
+                self._connection, self._is_copy = self._copied(error), True
+            else:
+                aside = set_aside(self._path).name
+                self.damaged.append(f"{FILE}: {error}; set aside as {aside}; all is delivered again")
+                self._connection = self._open()
         self._progress = progress_in(self._connection)
-        self._moved: set[str] = set()
-        self._rejected: list[Quarantined] = []
 
     def _open(self) -> sqlite3.Connection:
         connection = connect(self._path)
         try:
             connection.executescript(_TABLES)
             connection.execute("PRAGMA synchronous=NORMAL")
-            for table in ("cursor", "ahead", "quarantine", "run", "mark"):
-                connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - five names from above
+            for check in _CHECKS:
+                if connection.execute(check).fetchone():
+                    raise damage("a row cannot be what was written")
         except BaseException:
             connection.close()
             raise
         return connection
 
+    def _copied(self, refused: sqlite3.Error) -> sqlite3.Connection:
+        """A copy in memory, for a disk so full that nothing can be written: what is stored can still be delivered."""
+        if not self._path.exists():
+            raise refused
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        try:
+            with reading(self._path) as connection:
+                if connection is None:
+                    raise refused
+                connection.backup(copy)
+        except BaseException:
+            copy.close()
+            raise
+        return copy
+
     @contextmanager
     def _transaction(self, *, synced: bool) -> Iterator[sqlite3.Connection]:
         with self._database:
+            if self._is_copy:
+                connection = self._open()
+                self._connection.close()
+                self._connection, self._is_copy = connection, False
             self._connection.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
             try:

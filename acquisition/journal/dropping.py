@@ -16,14 +16,15 @@ from pathlib import Path
 
 from acquisition.clock import rfc3339
 from acquisition.journal import summary as summaries
+from acquisition.journal.merged import originals
 from acquisition.journal.retention import DayFile, Part, Why
 from acquisition.journal.salvage import opened
-from acquisition.journal.schema import create_tables, day_files, is_set_aside, suppress_damage
+from acquisition.journal.schema import WIDEST, create_tables, day_files, is_set_aside, rows, suppress_damage
 
 _WAVES = "kind = 'waveform'"
 _SUMMED_AGAIN = f"""
 UPDATE span SET (blocks, first_ns, last_ns) = (
-    SELECT count(*), coalesce(min(first_ns), 0), coalesce(max(last_ns), 0) FROM block
+    SELECT coalesce(sum(blocks), 0), coalesce(min(first_ns), 0), coalesce(max(last_ns), 0) FROM block
     WHERE seq BETWEEN span.since AND span.upto AND device = span.device
 );
 DELETE FROM span WHERE blocks = 0;
@@ -255,17 +256,32 @@ def _sum_again(connection: sqlite3.Connection) -> None:
 def _count(
     connection: sqlite3.Connection, dropped: Dropped, cursors: Mapping[str, int], where: str, table: str = "block"
 ) -> Dropped:
-    owed = "".join(", coalesce(sum(points) FILTER (WHERE seq > ?), 0)" for _ in cursors)
-    rows = connection.execute(
-        "SELECT device, kind, channel, count(*), sum(points), min(first_ns), max(last_ns)"  # noqa: S608 - own words
+    owed = "".join(", coalesce(sum(points) FILTER (WHERE since > ?), 0)" for _ in cursors)
+    found = connection.execute(
+        "SELECT device, kind, channel, sum(blocks), sum(points), min(first_ns), max(last_ns)"  # noqa: S608 - own words
         f"{owed} FROM {table} WHERE {where} GROUP BY device, kind, channel",
         tuple(cursors.values()),
     ).fetchall()
-    totals = {sink: sum(row[7 + index] for row in rows) for index, sink in enumerate(cursors)}
+    totals = {
+        sink: sum(row[7 + index] for row in found) + _owed_of_merged(connection, cursor, where, table)
+        for index, (sink, cursor) in enumerate(cursors.items())
+    }
     missing = {sink: points for sink, points in totals.items() if points}
     return Dropped(
-        dropped.name, dropped.part, dropped.why, tuple(Tally(*row[:7]) for row in rows), missing, dropped.sinks
+        dropped.name, dropped.part, dropped.why, tuple(Tally(*row[:7]) for row in found), missing, dropped.sinks
     )
+
+
+def _owed_of_merged(connection: sqlite3.Connection, cursor: int, where: str, table: str) -> int:
+    """Points after a cursor in merged rows that it is within; of a damaged one all of them."""
+    query = f"SELECT * FROM {table} WHERE {where} AND since <= ?1 AND seq > ?1 AND seq <= ?1 + {WIDEST}"  # noqa: S608 - own words
+    owed = 0
+    for row in rows(connection, query, (cursor,)):
+        try:
+            owed += sum(each.points for each in originals(row) if each.seq > cursor) if row.intact else row.points
+        except ValueError:
+            owed += row.points
+    return owed
 
 
 def _free_pages(connection: sqlite3.Connection) -> int:

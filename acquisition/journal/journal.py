@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shutil
 import sqlite3
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,17 +21,21 @@ from acquisition.journal.backlog import SinkBytes, backlogs, oldest_after, sink_
 from acquisition.journal.batches import Batch, read_batch
 from acquisition.journal.cursors import Cursors, Quarantined
 from acquisition.journal.dropping import Dropped, discard_unfinished
+from acquisition.journal.merged import originals
 from acquisition.journal.quarantine import line_of
 from acquisition.journal.reader import JournalReader, JournalStat
 from acquisition.journal.retention import Limits
 from acquisition.journal.salvage import disk_errors
 from acquisition.journal.store import Store
-from acquisition.journal.tidying import Tidying
+from acquisition.journal.tidying import RESERVE, Tidying
 from acquisition.journal.writer import Committed, Writer
 from acquisition.lanes import LATE_NS, Progress
 from acquisition.model import Observation
 
 LOCK = "lock"
+REMEMBERED = 32
+"""Rows whose blocks are kept at hand, because a merged range is read in many batches: two ranges of a full bed."""
+_FULL_BYTES = 1 << 20
 
 
 class Journal:
@@ -50,6 +55,7 @@ class Journal:
         self._end = Committed(0, 0, 0)
         self._ends = deque([self._end])
         self._news = asyncio.Event()
+        self._decode = lru_cache(REMEMBERED)(originals)
         self._refusal = ""
         self._refused = asyncio.Event()
 
@@ -77,6 +83,9 @@ class Journal:
             self._lock = _locked(self._directory / LOCK)
             undo.callback(os.close, self._lock)
             discard_unfinished(self._directory)
+            if _is_full(self._directory):
+                # To read what is in a log, SQLite has to make a file beside it.
+                (self._directory / RESERVE).unlink(missing_ok=True)
             self._cursors = Cursors(self._directory)
             undo.callback(self._cursors.close)
             self._store = Store(self._directory, self._cursors)
@@ -102,7 +111,7 @@ class Journal:
         self._news = asyncio.Event()
 
     def _refused_by_disk(self, cause: str) -> None:
-        self._refusal = cause
+        self._refusal = _in_words(cause, self._directory)
         self._refused.set()
 
     # -- writing -----------------------------------------------------------------------------------------------------
@@ -229,7 +238,7 @@ class Journal:
             JournalError: the disk cannot be read now.
         """
         upto = self._end.last_seq if upto_seq is None else min(upto_seq, self._end.last_seq)
-        return await asyncio.to_thread(read_batch, self._directory, after_seq, max_points, upto)
+        return await asyncio.to_thread(read_batch, self._directory, after_seq, max_points, upto, self._decode)
 
     async def wait_for_new(self, after_seq: int) -> None:
         """Returns when there is a committed block after `after_seq`."""
@@ -305,8 +314,9 @@ def _locked(path: Path) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk; it only helps a person
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     except BlockingIOError as error:
         owner = os.pread(descriptor, 20, 0).decode("ascii", "replace")
         os.close(descriptor)
@@ -319,13 +329,26 @@ def _locked(path: Path) -> int:
     return descriptor
 
 
+def _is_full(directory: Path) -> bool:
+    try:
+        return shutil.disk_usage(directory).free < _FULL_BYTES
+    except OSError:
+        return False
+
+
+def _in_words(cause: str, directory: Path) -> str:
+    """Of a full disk SQLite may only say that a file it needs cannot be made."""
+    return f"{cause}; the disk is full" if "full" not in cause and _is_full(directory) else cause
+
+
 @contextlib.contextmanager
 def _opening(directory: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
         raise JournalError(
-            f"{directory}: the journal cannot be opened: {error}", hint="is the directory writable and the disk sound?"
+            f"{directory}: the journal cannot be opened: {_in_words(str(error), directory)}",
+            hint="is the directory writable and the disk sound?",
         ) from error
 
 

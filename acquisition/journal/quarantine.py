@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from acquisition.errors import JournalError
 from acquisition.journal.cursors import FILE, Quarantined
 from acquisition.journal.salvage import disk_errors
 from acquisition.journal.schema import reading
@@ -28,8 +29,15 @@ def observation_of(entry: Quarantined) -> Observation:
     """The observation that was rejected, exactly.
 
     Raises:
-        ValueError: the entry is damaged.
+        JournalError: the entry is damaged.
     """
+    try:
+        return _made_again(entry)
+    except (ValueError, KeyError, TypeError) as error:
+        raise JournalError(f"{FILE}: what {entry.sink} rejected is damaged: {error}") from error
+
+
+def _made_again(entry: Quarantined) -> Observation:
     body = json.loads(entry.line)
     if body["kind"] != "waveform":
         return parse_line(entry.line)

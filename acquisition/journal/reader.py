@@ -12,7 +12,7 @@ from pathlib import Path
 from acquisition.errors import JournalError
 from acquisition.journal.backlog import backlogs
 from acquisition.journal.cursors import FILE, progress_in
-from acquisition.journal.salvage import Selection, blocks, disk_errors, opened
+from acquisition.journal.salvage import Selection, block_rows, blocks, disk_errors, opened
 from acquisition.journal.schema import DAMAGED, day_files, is_damage, is_set_aside, suppress_damage
 from acquisition.journal.summary import Slice, Summary, load, rebuild
 from acquisition.journal.window import only, within
@@ -29,7 +29,7 @@ class JournalStat:
     Attributes:
         files: Day files, set-aside ones included.
         bytes: Of all files in the directory.
-        blocks: How many.
+        blocks: How many were appended; merging changes nothing here.
         first_ns: Earliest time of anything; 0 in an empty journal.
         last_ns: Latest time of anything; 0 in an empty journal.
         readings: Device to channel to values (or states) of numerics and samples of waveforms.
@@ -126,8 +126,8 @@ class JournalReader:
         within_part = selection.between(part.since - 1, part.upto)
         with opened(path, self.damaged) as connection:
             if connection is not None:
-                for _, content in blocks(connection, path.name, within_part, self.damaged):
-                    yield from content
+                for block in blocks(connection, path.name, within_part, self.damaged):
+                    yield from block.observations
 
     def verify(self) -> Iterator[tuple[str, int]]:
         """Reads everything; yields each file's name and its sound blocks. What is not sound is in `damaged`.
@@ -140,8 +140,8 @@ class JournalReader:
         with disk_errors():
             for path in day_files(self._directory):
                 with opened(path, self.damaged) as connection:
-                    found = blocks(connection, path.name, Selection(), self.damaged) if connection else ()
-                    sound = sum(1 for _, content in found if content)
+                    found = block_rows(connection, path.name, Selection(), self.damaged) if connection else ()
+                    sound = sum(len(content) for _, content in found)
                     if connection is not None:
                         self._check(connection, path)
                     yield path.name, sound

@@ -28,7 +28,8 @@ class Limits:
     Attributes:
         quota_bytes: Of all day files together; None is no bound.
         min_free_bytes: What must stay free on the disk.
-        keep_days: Days after which a delivered day file goes; None keeps it until the space is needed.
+        keep_days: Days after which a delivered day file goes, if there are files of as many newer days; None keeps it
+            until the space is needed.
     """
 
     quota_bytes: int | None = None
@@ -80,8 +81,10 @@ class Step:
 def plan(files: Sequence[DayFile], limits: Limits, *, free: int, cutoff: str | None, sinks: bool) -> list[Step]:
     """What to do, in order.
 
-    By age goes what is older than `cutoff`, unless a sink still wants it. At the quota go, oldest first each: files
-    that every sink has, waveforms, files. Of the present day only waveforms go.
+    By age goes what is older than `cutoff`, unless a sink still wants it. The newest `keep_days` days of which there
+    are files stay all the same: a clock that is years ahead, and has written so already, must not empty the journal.
+    At the quota go, oldest first each: files that every sink has, waveforms, files. Of the present day only waveforms
+    go.
 
     Args:
         files: Oldest first.
@@ -90,7 +93,9 @@ def plan(files: Sequence[DayFile], limits: Limits, *, free: int, cutoff: str | N
         cutoff: Days before this one are too old; None if no age is.
         sinks: Whether there are any.
     """
-    aged = [each for each in files if _aged(each, cutoff, sinks=sinks)]
+    days = sorted({_day(each) for each in files})
+    young = days[-limits.keep_days :] if limits.keep_days else []
+    aged = [each for each in files if _day(each) not in young and _aged(each, cutoff, sinks=sinks)]
     steps = [Step(each.name, Part.ALL, Why.AGE) for each in aged]
     rest = [each for each in files if each not in aged]
     need = limits.overdraft(sum(each.size for each in rest), free + sum(each.size for each in aged))
@@ -100,6 +105,10 @@ def plan(files: Sequence[DayFile], limits: Limits, *, free: int, cutoff: str | N
         steps.append(Step(each.name, part, Why.QUOTA, need))
         need -= gain
     return steps
+
+
+def _day(file: DayFile) -> str:
+    return file.name[:10]
 
 
 def _aged(file: DayFile, cutoff: str | None, *, sinks: bool) -> bool:

@@ -1,22 +1,21 @@
-"""Every block of a file that can be read, and a report of each that cannot."""
+"""Every block of a file that can be read, and a report of each row that cannot."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from acquisition.errors import JournalError
-from acquisition.journal.codec import unpack
-from acquisition.journal.schema import Block, is_damage, reading, rows
-from acquisition.model import Observation
+from acquisition.journal.merged import Original, originals
+from acquisition.journal.schema import WIDEST, Block, is_damage, reading, rows
 
 _SELECT = """
 SELECT * FROM block
-WHERE seq > ?1 AND seq <= ?2 AND last_ns >= ?3 AND first_ns < ?4
+WHERE seq > ?1 AND seq <= ?2 AND (seq <= ?8 OR since <= ?8) AND last_ns >= ?3 AND first_ns < ?4
   AND (?5 IS NULL OR device IN (SELECT value FROM json_each(?5)))
   AND (?6 IS NULL OR kind IN (SELECT value FROM json_each(?6)))
   AND (?7 IS NULL OR channel = '' OR channel IN (SELECT value FROM json_each(?7)))
@@ -24,14 +23,16 @@ ORDER BY seq
 """
 _END = 2**63 - 1
 
+Decode = Callable[[Block], tuple[Original, ...]]
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which blocks; None means any.
 
     Attributes:
-        after: Blocks with a larger `seq`.
-        upto: Blocks with no larger `seq`.
+        after: Blocks with a larger number.
+        upto: Blocks with no larger number.
         from_ns: Blocks that end no earlier.
         to_ns: Blocks that begin earlier.
         devices: Of these devices.
@@ -56,7 +57,12 @@ class Selection:
         names = (
             None if each is None else json.dumps(sorted(each)) for each in (self.devices, self.kinds, self.channels)
         )
-        return (after, self.upto, self.from_ns, self.to_ns, *names)
+        return (after, self.last_row, self.from_ns, self.to_ns, *names, self.upto)
+
+    @property
+    def last_row(self) -> int:
+        """Rows with no larger `seq` may hold such blocks."""
+        return min(self.upto + WIDEST, _END)
 
 
 @contextmanager
@@ -74,7 +80,9 @@ def disk_errors() -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path, damaged: list[str]) -> Iterator[sqlite3.Connection | None]:
-    """A connection for reading; None for a file without tables, one that went meanwhile, or one damaged throughout.
+    """A connection that reads one state of a file, whatever is written meanwhile.
+
+    None for a file without tables, one that went meanwhile, or one that is damaged throughout.
 
     Raises:
         sqlite3.Error: the file cannot be opened now, though it is not damaged.
@@ -88,50 +96,150 @@ def opened(path: Path, damaged: list[str]) -> Iterator[sqlite3.Connection | None
             elif path.exists():
                 raise
             connection = None
+        if connection is not None:
+            connection.execute("BEGIN")
         yield connection
 
 
+def damage_of(path: Path) -> str:
+    """What SQLite finds wrong with the trees of a file, the first of it; empty if nothing. Reads all of it.
+
+    Raises:
+        sqlite3.Error: the file cannot be read now, though it is not damaged.
+    """
+    try:
+        with reading(path) as connection:
+            found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if connection else "ok"
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        found = str(error)
+    return "" if found == "ok" else " ".join(found.split())
+
+
 def blocks(
-    connection: sqlite3.Connection, name: str, selection: Selection, damaged: list[str]
-) -> Iterator[tuple[Block, list[Observation]]]:
-    """The selected blocks in the order of `seq`, each with its observations.
+    connection: sqlite3.Connection,
+    name: str,
+    selection: Selection,
+    damaged: list[str],
+    decode: Decode = originals,
+) -> Iterator[Original]:
+    """The selected blocks in the order of their numbers, as they were appended, whether they were merged or not.
+
+    All rows of a merged range begin with the same number, so that a range is over when a row begins with a later one.
 
     Args:
         connection: To a day file.
         name: Of the file, for reports.
         selection: Which blocks.
-        damaged: Takes a report of every block that cannot be read; such a block comes with no observations.
+        damaged: Takes a report of every row that cannot be read, when it is its turn.
+        decode: What gives the blocks of a row.
 
     Raises:
         sqlite3.Error: the file cannot be read now, though it is not damaged.
     """
-    after = selection.after
+    held: list[Original | tuple[int, str]] = []
+    given = newest = selection.after
+    reports: list[str] = []
+
+    def in_turn() -> Iterator[Original]:
+        nonlocal given
+        for each in sorted(held, key=lambda each: each[0]):
+            if not isinstance(each, Original):
+                damaged.append(each[1])
+            elif (
+                each.seq > given
+            ):  # a damaged tree may lead to a page out of use, with blocks from before they were merged
+                given = each.seq
+                yield each
+        held.clear()
+
+    for row, content in block_rows(connection, name, selection, reports, decode):
+        if content and row.since > newest:
+            yield from in_turn()
+        if content:
+            newest = max(newest, row.seq)
+            held += [each for each in content if selection.after < each.seq <= selection.upto]
+        else:
+            held.append((min(row.seq, selection.upto), reports.pop()))
+        damaged += reports
+        reports.clear()
+    yield from in_turn()
+    damaged += reports
+
+
+def block_rows(
+    connection: sqlite3.Connection, name: str, selection: Selection, damaged: list[str], decode: Decode = originals
+) -> Iterator[tuple[Block, tuple[Original, ...]]]:
+    """The rows that may hold selected blocks, in the order of `seq`, each with its blocks.
+
+    Args:
+        connection: To a day file.
+        name: Of the file, for reports.
+        selection: Which blocks.
+        damaged: Takes a report of every row that cannot be read; such a row comes with no blocks.
+        decode: What gives the blocks of a row.
+
+    Raises:
+        sqlite3.Error: the file cannot be read now, though it is not damaged.
+    """
+    after, fruitless = selection.after, 0
     while True:
         try:
             for block in rows(connection, _SELECT, selection.parameters(after)):
-                after = block.seq
-                yield block, _observations(block, name, damaged)
+                if block.intact:  # or its number may be any
+                    if block.seq <= after:
+                        damaged.append(
+                            f"{name}: block {block.seq} comes after block {after}: what is between is passed"
+                        )
+                        continue  # a tree that leads back, for a forwarder for ever
+                    after, fruitless = block.seq, 0
+                yield block, _content(block, name, damaged, decode)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            good, bad = _hole(connection, after, selection.upto)
-            damaged.append(f"{name}: {error}: nothing can be read of blocks {good + 1} to {bad}")
+            for block in _one_by_one(connection, selection, after):
+                if block.intact:
+                    after, fruitless = block.seq, 0
+                yield block, _content(block, name, damaged, decode)
+            good, bad = _hole(connection, after, selection.last_row)
+            # A damaged number may be as large as any: holes that follow each other on the way to it become longer.
+            fruitless += 1
+            bad = min(max(bad, good + (1 << max(0, fruitless - 16))), selection.last_row)
+            if good < selection.upto:  # what is behind may yet be of use, and is no loss to who did not ask for it
+                until = min(bad, selection.upto)
+                damaged.append(f"{name}: {error}: nothing can be read of blocks {good + 1} to {until}")
             after = bad
         else:
             return
-        if after >= selection.upto:
+        if after >= selection.last_row:
             return
 
 
-def _observations(block: Block, name: str, damaged: list[str]) -> list[Observation]:
+def _content(block: Block, name: str, damaged: list[str], decode: Decode) -> tuple[Original, ...]:
     if not block.intact:
         damaged.append(f"{name}: {block} fails its checksum")
-        return []
+        return ()
     try:
-        return unpack(block.codec, block.payload, device=block.device, channel=block.channel)
+        return decode(block)
     except ValueError as error:
         damaged.append(f"{name}: {block} cannot be decoded: {error}")
-        return []
+        return ()
+
+
+def _one_by_one(connection: sqlite3.Connection, selection: Selection, after: int) -> Iterator[Block]:
+    """The rows up to damage; of a statement over many rows, Python's sqlite3 drops the last one before an error."""
+    while True:
+        try:
+            row = next(rows(connection, f"{_SELECT} LIMIT 1", selection.parameters(after)), None)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            return
+        if row is None or row.seq <= after:
+            return
+        after = row.seq
+        yield row
 
 
 def _hole(connection: sqlite3.Connection, after: int, upto: int) -> tuple[int, int]:
@@ -141,7 +249,7 @@ def _hole(connection: sqlite3.Connection, after: int, upto: int) -> tuple[int, i
         for seq, _ in connection.execute(
             "SELECT seq, payload FROM block WHERE seq > ? AND seq <= ? ORDER BY seq", (after, upto)
         ):
-            good = seq
+            good = seq if good < seq <= upto else good  # a damaged number may lead back, and for ever
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise

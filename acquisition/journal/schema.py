@@ -12,9 +12,13 @@ from typing import Any, NamedTuple, Self
 
 from acquisition.clock import rfc3339
 from acquisition.errors import JournalError
+from acquisition.journal.mending import log_of
 
 VERSION = 1
 """Of the tables below, in `PRAGMA user_version`; payloads have their own number, `codec`."""
+
+WIDEST = 4096
+"""Numbers in a range of blocks that are merged, at most: so far behind a number may the row be that holds its block."""
 
 SUFFIX = ".journal"
 DAMAGED = ".damaged-"
@@ -23,12 +27,14 @@ _TABLES = f"""
 BEGIN;
 CREATE TABLE block (
     seq      INTEGER PRIMARY KEY,
+    since    INTEGER NOT NULL,
     device   TEXT    NOT NULL,
     kind     TEXT    NOT NULL,
     channel  TEXT    NOT NULL,
     first_ns INTEGER NOT NULL,
     last_ns  INTEGER NOT NULL,
     points   INTEGER NOT NULL,
+    blocks   INTEGER NOT NULL,
     total    INTEGER NOT NULL,
     codec    INTEGER NOT NULL,
     checksum INTEGER NOT NULL,
@@ -64,15 +70,25 @@ COMMIT;
 
 
 class Block(NamedTuple):
-    """One row, in the order of the table's columns; `total` counts the points of the journal up to and with it."""
+    """One row, in the order of the table's columns: a block as it was appended, or many of one stream that were merged.
+
+    Attributes:
+        seq: Number of the block, or of the last of those that were merged.
+        since: The same; of a merged row the first number of the range that was merged with it (`merging.py`).
+        points: Numerics, samples or events within.
+        blocks: How many blocks are within.
+        total: Points of the journal up to and with the block `seq`.
+    """
 
     seq: int
+    since: int
     device: str
     kind: str
     channel: str
     first_ns: int
     last_ns: int
     points: int
+    blocks: int
     total: int
     codec: int
     checksum: int
@@ -89,12 +105,13 @@ class Block(NamedTuple):
         return isinstance(payload, bytes) and self.checksum == self._crc()
 
     def _crc(self) -> int:
-        identity = repr(self[:9]).encode()
+        identity = repr(self[:-2]).encode()
         return zlib.crc32(self.payload, zlib.crc32(identity))
 
     def __str__(self) -> str:
         """For a report: number, device and what it holds."""
-        return f"block {self.seq} ({self.device} {self.channel or self.kind})"
+        number = f"block {self.seq}" if self.blocks == 1 else f"{self.blocks} blocks of {self.since} to {self.seq}"
+        return f"{number} ({self.device} {self.channel or self.kind})"
 
 
 def day_of(time_ns: int) -> str:
@@ -119,9 +136,26 @@ def day_files(directory: Path) -> list[Path]:
     return sorted([*sound, *aside], key=order)
 
 
+def new_file() -> bytes:
+    """A day file in which nothing is yet, but for its mode."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        connection.executescript(_TABLES)
+        return connection.serialize()
+    finally:
+        connection.close()
+
+
 def is_set_aside(path: Path) -> bool:
     """Whether a file was damaged and set aside; not so its log, which goes with it."""
     return path.name.rpartition(DAMAGED)[2].isdigit()
+
+
+def damage(text: str) -> sqlite3.DatabaseError:
+    """An error like SQLite's own, for what it does not look at."""
+    error = sqlite3.DatabaseError(text)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -245,17 +279,30 @@ def set_aside(path: Path) -> Path:
     number = 1
     while (aside := path.with_name(f"{path.name}{DAMAGED}{number}")).exists():
         number += 1
+    # The log first: without it beside, SQLite would take the log of a file that is gone for that of the next.
+    if log_of(path).exists():
+        log_of(path).rename(log_of(aside))
     path.rename(aside)
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists():
-        log.rename(aside.with_name(f"{aside.name}-wal"))
     path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
     return aside
 
 
+def finish_setting_aside(directory: Path) -> None:
+    """Renames each file of which the log alone was renamed when the power went.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    for log in directory.glob(f"*{DAMAGED}*-wal"):
+        aside = log.with_name(log.name.removesuffix("-wal"))
+        path = aside.with_name(aside.name.rpartition(DAMAGED)[0])
+        if path.exists() and not aside.exists():
+            path.rename(aside)
+
+
 def insert(connection: sqlite3.Connection, blocks: list[Block]) -> None:
     """Adds blocks; the caller holds the transaction."""
-    connection.executemany("INSERT INTO block VALUES (?,?,?,?,?,?,?,?,?,?,?)", blocks)
+    connection.executemany("INSERT INTO block VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", blocks)
 
 
 def rows(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> Iterator[Block]:

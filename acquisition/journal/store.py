@@ -6,23 +6,28 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from acquisition.journal import summary as summaries
 from acquisition.journal.codec import Packed
 from acquisition.journal.cursors import Cursors
 from acquisition.journal.dropping import Dropped, trim
+from acquisition.journal.mending import fault, mend
+from acquisition.journal.merger import Merger, merge_past, sum_up
+from acquisition.journal.salvage import Selection, block_rows, damage_of
 from acquisition.journal.schema import (
-    DAMAGED,
     Block,
     connect_day,
     day_file,
     day_files,
     day_of,
+    finish_setting_aside,
     insert,
     is_damage,
+    is_set_aside,
+    new_file,
     reading,
-    rows,
     set_aside,
 )
 
@@ -30,6 +35,17 @@ logger = logging.getLogger(__name__)
 
 RESERVED = 65_536
 """Numbers reserved at a time, so that the mark is synced every ten minutes or so and not with every group."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """What the disk refused since the last group that it took: from which number, behind what, with which keys."""
+
+    first: int
+    last_seq: int
+    newest_ns: int
+    total: int
+    keys: tuple[tuple[str, str], ...]
 
 
 class Store:
@@ -49,7 +65,7 @@ class Store:
 
     Raises:
         JournalError: a newer version wrote the newest file.
-        sqlite3.Error: a file cannot be opened and is not damaged.
+        sqlite3.Error: a file cannot be read and is not damaged.
     """
 
     def __init__(self, directory: Path, cursors: Cursors) -> None:
@@ -60,16 +76,51 @@ class Store:
         self._directory = directory
         self._cursors = cursors
         self._connection: sqlite3.Connection | None = None
+        self._is_log_doubtful = False
+        self._refused: _Refused | None = None
         self._summary = summaries.Summary()
         self._groups = 0
+        self._sound = new_file()
+        self._merger: Merger | None = None
+        self._pause = 0
+        finish_setting_aside(directory)
+        for path in day_files(directory):
+            if is_set_aside(path):
+                self._mend(path)  # the power may have gone before it was done
+            elif report := fault(path, self._sound):
+                self._set_aside(path, report)
         for path in day_files(directory):
             self._survey(path)
         self._reserved = max(cursors.mark, self.last_seq)
         self._next = self._reserved + 1
+        if self.last_seq < cursors.mark:
+            self._check_newest()
         days = [path.name[:10] for path in day_files(directory)]
         self._day = days[-1] if days else ""
+        for path in day_files(directory):
+            if not is_set_aside(path) and path.name[:10] < self._day:
+                merge_past(path)
         if self._day and day_file(directory, self._day).exists():
-            self._open()
+            # On a full disk the next group tries again, and beside a reader the log stays.
+            with contextlib.suppress(sqlite3.OperationalError):
+                self._open()
+                self._empty_log()
+
+    def _check_newest(self) -> None:
+        """Sets the newest file aside if its tree is damaged, which SQLite does not notice when it writes to it.
+
+        The last number is the mark after every end in order; where it is not, the run before crashed, or blocks hide.
+        """
+        for path in day_files(self._directory)[-1:]:
+            if not is_set_aside(path) and (report := damage_of(path)):
+                self._set_aside(path, report)
+
+    def _mend(self, aside: Path) -> None:
+        try:
+            mend(aside, self._sound)
+        except OSError as error:  # a full disk: what is readable as it is will be read, and the next start tries again
+            logger.error("%s cannot be mended: %s", aside.name, error)
+            self.damaged.append(f"{aside.name} cannot be mended: {error}")
 
     def _survey(self, path: Path) -> None:
         try:
@@ -79,7 +130,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            if DAMAGED not in path.name:
+            if not is_set_aside(path):
                 path = self._set_aside(path, error)
             self._learn_last(path)
 
@@ -87,23 +138,23 @@ class Store:
         with contextlib.suppress(sqlite3.DatabaseError), reading(path) as connection:
             if connection is None:
                 return
-            for block in rows(connection, "SELECT * FROM block ORDER BY seq DESC"):
-                self.last_seq = max(self.last_seq, block.seq)
+            for block, _ in block_rows(connection, path.name, Selection(), []):
                 if block.intact:
+                    self.last_seq = max(self.last_seq, block.seq)
                     self.newest_ns = max(self.newest_ns, block.last_ns)
                     self.total = max(self.total, block.total)
-                    break
 
     def _learn(self, summary: summaries.Summary) -> None:
         self.last_seq = max(self.last_seq, summary.last_seq)
         self.newest_ns = max(self.newest_ns, summary.window[1])
         self.total = max(self.total, summary.total)
 
-    def _set_aside(self, path: Path, error: sqlite3.Error) -> Path:
+    def _set_aside(self, path: Path, error: sqlite3.Error | str) -> Path:
         aside = set_aside(path)
         report = f"{path.name}: {error}; set aside as {aside.name}"
         logger.error("journal damaged: %s", report)
         self.damaged.append(report)
+        self._mend(aside)
         return aside
 
     def _open(self) -> None:
@@ -117,6 +168,7 @@ class Store:
             self._connection, self._summary = self._connect(path)
         self._groups = 0
         self._learn(self._summary)
+        self._merger = Merger(self._connection, self._summary, self.total)
         # A commit that was reported as failed may be there after all.
         self._next = max(self._next, self.last_seq + 1)
 
@@ -152,18 +204,50 @@ class Store:
     def _write(self, packed: Sequence[Packed], keys: Sequence[tuple[str, str]]) -> None:
         newest = max((each.last_ns for each in packed), default=0)
         day = max(self._day, day_of(newest)) if packed or not self._day else self._day
-        if day != self._day:
-            self._finish()
-            self._day = day
         try:
+            if self._refused is not None:
+                self._take_back(self._refused)
+            if day != self._day:
+                self.merge_rest()
+                self._finish()
+                self._day = day
             if self._connection is None:
                 self._open()
+            if self._is_log_doubtful:
+                self._empty_log()
             self._commit(self._numbered(packed), packed, keys)
         except BaseException:
             # After a failed sync SQLite's view of the file may differ from the disk's: read it anew next time.
             self._drop()
+            before = self._refused or _Refused(self._next, self.last_seq, self.newest_ns, self.total, ())
+            self._refused = replace(before, keys=(*before.keys, *keys))
             raise
         self.newest_ns = max(self.newest_ns, newest)
+
+    def _take_back(self, refused: _Refused) -> None:
+        """Deletes a group that was reported as failed and is there after all: it comes again from who was told."""
+        if self._connection is None:
+            self._open()
+        if self._is_log_doubtful:
+            self._empty_log()
+        connection = self._opened()
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("DELETE FROM block WHERE seq >= ?", (refused.first,))
+        connection.executemany("DELETE FROM message_key WHERE device = ? AND key = ?", refused.keys)
+        connection.execute("COMMIT")
+        self._summary = summaries.load(connection)
+        self.last_seq, self.newest_ns, self.total = refused.last_seq, refused.newest_ns, refused.total
+        self._refused = None
+
+    def _empty_log(self) -> None:
+        """Moves everything out of a log in which a sync failed.
+
+        What the kernel then took for written is in its memory alone: what follows it in the log would end with it.
+        """
+        busy, *_ = self._opened().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise sqlite3.OperationalError("a sync failed, and somebody reads the log that must be emptied first")
+        self._is_log_doubtful = False
 
     def _numbered(self, packed: Sequence[Packed]) -> list[Block]:
         blocks = []
@@ -172,12 +256,14 @@ class Store:
             total += each.points
             block = Block(
                 seq=seq,
+                since=seq,
                 device=each.device,
                 kind=each.kind,
                 channel=each.channel,
                 first_ns=each.first_ns,
                 last_ns=each.last_ns,
                 points=each.points,
+                blocks=1,
                 total=total,
                 codec=int(each.codec),
                 checksum=0,
@@ -198,9 +284,39 @@ class Store:
             self._summary.flush(connection)
             self._groups = 0
         connection.execute("COMMIT")
+        if not self._groups and self._merger is not None:
+            self._merger.summed_up(self._summary, max([self.newest_ns, *(block.last_ns for block in blocks)]))
         if blocks:
             self.last_seq, self.total = blocks[-1].seq, blocks[-1].total
             self._next = self.last_seq + 1
+
+    def merge(self) -> None:
+        """Merges some of what no live lane wants any more; after a refusal not until some groups later.
+
+        Raises:
+            sqlite3.Error: the disk refuses; nothing is lost.
+        """
+        self._pause = max(0, self._pause - 1)
+        if self._merger is None or self._pause:
+            return
+        try:
+            self._merger.merge(self._summary, self.newest_ns, self.total)
+        except BaseException:
+            self._pause = summaries.FLUSH_GROUPS
+            self._drop()
+            raise
+
+    def merge_rest(self) -> None:
+        """Merges all that the present file has; what fails here is merged by the next start."""
+        if self._connection is None or self._merger is None:
+            return
+        try:
+            sum_up(self._connection, self._summary)
+            self._groups = 0
+            self._merger.merge_rest(self._summary)
+        except Exception as error:  # noqa: BLE001 - a new day is written whether or not the old one is merged
+            logger.warning("%s: not merged: %s", self._day, error)
+            self._drop()
 
     def trim(self, need: int, cursors: Mapping[str, int]) -> Dropped:
         """Drops the oldest waveforms of the present day's file; the next groups use their pages again.
@@ -234,19 +350,19 @@ class Store:
         return self._connection
 
     def _drop(self) -> None:
+        self._is_log_doubtful = True
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
+            self._merger = None
 
     def _finish(self) -> None:
         """Leaves the present file summed up and without a log; what fails here costs the next start some time."""
         if self._connection is None:
             return
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._summary.flush(self._connection)
-            self._connection.execute("COMMIT")
+            sum_up(self._connection, self._summary)
         except sqlite3.Error as error:
             logger.warning("%s: not summed up: %s", self._day, error)
         self._drop()

@@ -7,12 +7,13 @@ of `seq` were read. Both are written seldom, because each would cost a page of t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from acquisition.journal.codec import tally, unpack
-from acquisition.journal.salvage import Selection, blocks
-from acquisition.journal.schema import Block, rows
+from acquisition.journal.codec import tally
+from acquisition.journal.merged import Original, originals
+from acquisition.journal.salvage import Selection, block_rows
+from acquisition.journal.schema import Block, damage, rows
 
 FLUSH_GROUPS = 256
 """A crash leaves at most this many groups, some 51 s of them, to be summed at the next start."""
@@ -65,17 +66,17 @@ class Summary:
         """Takes in a block that follows all others.
 
         Args:
-            block: The block.
+            block: The block, or merged row of blocks.
             readings: Its readings by channel.
         """
         if self.recent is None:
-            self.recent = Slice(block.seq, block.seq)
+            self.recent = Slice(block.since, block.seq)
         self.recent.upto = block.seq
         self.total = block.total
         if span := self.recent.devices.get(block.device):
-            span.add(1, block.first_ns, block.last_ns)
+            span.add(block.blocks, block.first_ns, block.last_ns)
         else:
-            self.recent.devices[block.device] = Series(1, block.first_ns, block.last_ns)
+            self.recent.devices[block.device] = Series(block.blocks, block.first_ns, block.last_ns)
         for channel, number in readings.items():
             key = (block.device, block.kind, channel)
             self._changed.add(key)
@@ -83,6 +84,12 @@ class Summary:
                 series.add(number, block.first_ns, block.last_ns)
             else:
                 self.series[key] = Series(number, block.first_ns, block.last_ns)
+
+    def pass_over(self, block: Block) -> None:
+        """Takes note of a damaged block that follows all others: its number is in use."""
+        if self.recent is None:
+            self.recent = Slice(block.seq, block.seq)
+        self.recent.upto = block.seq
 
     @property
     def all_slices(self) -> list[Slice]:
@@ -132,21 +139,31 @@ def load(connection: sqlite3.Connection) -> Summary:
     Raises:
         sqlite3.Error: the file is damaged, or cannot be read now.
     """
-    connection.execute("BEGIN")  # rows and their sums of one and the same moment
+    alone = not connection.in_transaction
+    if alone:
+        connection.execute("BEGIN")  # rows and their sums of one and the same moment
     try:
         summary = Summary()
         for since, upto, device, *numbers in connection.execute("SELECT * FROM span ORDER BY upto, device"):
+            _sound(since, upto, *numbers)
             if not summary.slices or summary.slices[-1].upto != upto:
                 summary.slices.append(Slice(since, upto))
             summary.slices[-1].devices[device] = Series(*numbers)
         for device, kind, channel, *numbers in connection.execute("SELECT * FROM series"):
+            _sound(*numbers)
             summary.series[device, kind, channel] = Series(*numbers)
         last = connection.execute("SELECT total FROM block ORDER BY seq DESC LIMIT 1").fetchone()
-        summary.total = last[0] if last else 0
+        if last:
+            _sound(*last)
+            summary.total = last[0]
         for block in rows(connection, "SELECT * FROM block WHERE seq > ? ORDER BY seq", (summary.last_seq,)):
-            summary.add(block, _tally(block))
+            if block.intact:
+                summary.add(block, _tally(block))
+            else:
+                summary.pass_over(block)
     finally:
-        connection.execute("ROLLBACK")
+        if alone:
+            connection.execute("ROLLBACK")
     return summary
 
 
@@ -162,18 +179,28 @@ def rebuild(connection: sqlite3.Connection, name: str, damaged: list[str]) -> Su
         sqlite3.Error: the file cannot be read now, though it is not damaged.
     """
     summary = Summary()
-    for block, content in blocks(connection, name, Selection(), damaged):
-        if content:
-            summary.add(block, tally(content))
-        if summary.recent and block.seq - summary.recent.since >= REBUILD_BLOCKS:
-            summary.slices.append(summary.recent)
+    for block, content in block_rows(connection, name, Selection(), damaged):
+        part = summary.recent
+        # A merged range is never in two slices: some of its blocks would be looked for in the wrong one.
+        if content and part and block.since > part.upto and block.since - part.since >= REBUILD_BLOCKS:
+            summary.slices.append(part)
             summary.recent = None
+        if content:
+            summary.add(block, _readings(content))
     return summary
 
 
+def _sound(*numbers: object) -> None:
+    # A flipped byte can turn any column into any type; SQLite does not mind.
+    if not all(isinstance(number, int) for number in numbers):
+        raise damage("a sum is no number")
+
+
 def _tally(block: Block) -> Mapping[str, int]:
-    if not block.intact:
-        return {}
     if block.channel:
         return {block.channel: block.points}
-    return tally(unpack(block.codec, block.payload, device=block.device, channel=block.channel))
+    return _readings(originals(block))
+
+
+def _readings(content: Sequence[Original]) -> Mapping[str, int]:
+    return tally(observation for each in content for observation in each.observations)

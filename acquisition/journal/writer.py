@@ -141,6 +141,7 @@ class Writer:
                 self._write_waiting()
                 self._flush_cursors()
                 self._run_errands()
+                self._merge()
             self._flush_cursors()
             self._run_errands()
         finally:
@@ -175,6 +176,12 @@ class Writer:
                 self._cursors.flush()
         except (sqlite3.Error, OSError) as error:
             self._complain("cursors are not written", error)
+
+    def _merge(self) -> None:
+        try:
+            self._store.merge()
+        except Exception as error:  # noqa: BLE001 - what merges may fail, and the writer goes on
+            logger.warning("small blocks are not merged, later again: %s", error)
 
     def _complain(self, what: str, error: Exception) -> None:
         """Logs once what repeats with every group until the disk takes one again."""

@@ -85,5 +85,6 @@ def split_fields(text: str, separator: str) -> list[str]:
 
 
 def is_run(field: str, mark: str) -> bool:
-    """Whether the field is `mark`, or filled with it where it is a single character (`-------`)."""
-    return field == mark or (len(mark) == 1 and field != "" and field.strip(mark) == "")
+    """Whether the field is `mark`, or filled with it where it is a single character (`-------`, `--.-`)."""
+    filled = len(mark) == 1 and field.startswith(mark) and field.endswith(mark)
+    return field == mark or (filled and field.replace(".", "", 1).strip(mark) == "")

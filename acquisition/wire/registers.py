@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from acquisition.model import EventKind, State
 from acquisition.wire.modbus import Read, reads_bits
+from acquisition.wire.quantities import Quantity
 
 Order = Literal["big", "little"]
 
@@ -42,34 +42,7 @@ _FORMATS = {
 }
 
 
-class Bit(BaseModel):
-    """What one bit of a status register says.
-
-    Attributes:
-        text: What is the case while the bit is set, in the maker's words.
-        state: State of the channels in `applies_to` while it is set; their values stay beside it.
-        event: Both changes of the bit are told as events of this kind.
-        applies_to: Channels, or names of registers that a bed may give a channel.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    bit: int = Field(ge=0, le=15)
-    text: str
-    state: State | None = None
-    event: EventKind | None = None
-    applies_to: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.state is None and self.event is None:
-            raise ValueError(f"bit {self.bit}: give it a state or an event")
-        if (self.state is None) != (not self.applies_to):
-            raise ValueError(f"bit {self.bit}: a state needs applies_to, and applies_to a state")
-        return self
-
-
-class Register(BaseModel):
+class Register(Quantity):
     """One quantity of the device.
 
     Attributes:
@@ -78,20 +51,7 @@ class Register(BaseModel):
         bit: Which bit of the register, for type `bool` of functions 3 and 4.
         byte_order: Within a register.
         word_order: Of the registers; `big` has the high word first.
-        scale: Factor on the number in the register.
-        offset: Added after `scale`.
-        unit: UCUM unit of the result.
-        channel: Where the value goes.
-        name: The maker's term. Without a channel the register is read, and the value kept only if the bed's
-            configuration gives this name a channel.
-        states: Number in the register, before `scale`, that stands for a state in place of a value.
-        bits: Meaning of the bits of a status register.
-        enum: Meaning of each number of an enumeration; it becomes an event when it changes, never a value.
-        event: A change of the number is told as an event of this kind.
-        usual: With an enum or event: the number that is not worth telling when it is the first one seen.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     function: Literal[1, 2, 3, 4]
     address: int = Field(ge=0, le=0xFFFF)
@@ -99,26 +59,6 @@ class Register(BaseModel):
     bit: int | None = Field(default=None, ge=0, le=15)
     byte_order: Order = "big"
     word_order: Order = "big"
-    scale: float = 1.0
-    offset: float = 0.0
-    unit: str = ""
-    channel: str = ""
-    name: str = ""
-    states: dict[str, State] = Field(default_factory=dict)
-    bits: tuple[Bit, ...] = ()
-    enum: dict[str, str] = Field(default_factory=dict)
-    event: EventKind | None = None
-    usual: int | None = None
-
-    @field_validator("states", "enum")
-    @classmethod
-    def _numbers(cls, meanings: dict[str, object]) -> dict[str, object]:
-        for key in meanings:
-            try:
-                number(key)
-            except ValueError:
-                raise ValueError(f"{key!r} is not a number that a register can hold") from None
-        return meanings
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -131,16 +71,11 @@ class Register(BaseModel):
             raise ValueError(f"{self.label}: type 'bool' of a register needs bit = 0..15, and only that type has one")
         if self.bits and self.type is not NumberType.U16:
             raise ValueError(f"{self.label}: bits need type 'u16'")
+        if any(bit.bit > 15 for bit in self.bits):
+            raise ValueError(f"{self.label}: a register has bits 0 to 15")
         if not self.width <= 0x10000 - self.address:
             raise ValueError(f"{self.label}: its registers end after 65535")
-        if self.channel and self.bits:
-            raise ValueError(f"{self.label}: a register with bits has no value of its own: use name, not channel")
         return self
-
-    @property
-    def label(self) -> str:
-        """How to call it in a sentence."""
-        return self.name or self.channel
 
     @property
     def width(self) -> int:
@@ -172,15 +107,3 @@ class Probe(BaseModel):
     def read(self, unit: int) -> Read:
         """The request."""
         return Read(unit, self.function, self.address, self.count)
-
-
-def number(text: str) -> float:
-    """A number as a profile writes the key of a table: `-32768`, `0x8000`, `9.9e37`.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        return int(text, 0)
-    except ValueError:
-        return float(text)

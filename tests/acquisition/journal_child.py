@@ -16,7 +16,7 @@ from pathlib import Path
 
 from acquisition.catalogue import Catalogue
 from acquisition.clock import SystemClock
-from acquisition.journal import Journal
+from acquisition.journal import Journal, summary
 from acquisition.model import Observation
 from acquisition.registry import build_driver
 from acquisition.session import Session
@@ -28,6 +28,8 @@ STEP_NS = 1_200_000_000_000
 """A new day file every 72 readings."""
 INTERVAL_S = 0.02
 MONITOR = "bedside"
+MERGED_AFTER = 4
+"""Groups after which the blocks are summed up and merged, for these are old at once."""
 
 
 def say(text: str) -> None:
@@ -61,6 +63,7 @@ async def keep(directory: Path, first: int, port: int) -> None:
 
 
 def main() -> None:
+    summary.FLUSH_GROUPS = MERGED_AFTER
     for line in sys.stdin:
         directory, first, port = line.split()
         child = os.fork()

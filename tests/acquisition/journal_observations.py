@@ -14,6 +14,8 @@ DAY_NS = 86_400_000_000_000
 T0 = 1_767_225_600_000_000_000
 """2026-01-01T00:00:00Z."""
 QUICK = 0.001
+NEVER_NS = 10**18
+"""As age from which blocks are merged."""
 
 
 def numerics(time_ns: int, value: float = 1.0, device: str = "mon", channel: str = "abp_mean") -> Numerics:

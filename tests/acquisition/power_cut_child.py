@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from random import Random
 
-from acquisition.journal import Journal, cursors, schema
+from acquisition.journal import Journal, cursors, schema, summary
 from acquisition.lanes import Progress
 from acquisition.model import Numerics, Waveform
 from tests.acquisition.journal_observations import T0, numerics, waveform
@@ -22,6 +22,8 @@ from tests.acquisition.taped_disk import SAID
 
 SINK = "influx"
 IN_A_GROUP = 3
+MERGED_AFTER = 8
+"""Groups after which the blocks are summed up, and merged as soon as they are ten seconds old."""
 
 
 @lru_cache(maxsize=4096)
@@ -69,6 +71,7 @@ sound_connect = schema.connect
 
 if __name__ == "__main__":
     where, begin, count, step, how = sys.argv[1:]
+    summary.FLUSH_GROUPS = MERGED_AFTER
     if how == "off":
         schema.connect = cursors.connect = without_sync  # type: ignore[attr-defined]  # imported there by name
     asyncio.run(append_many(Path(where), int(begin), int(count), int(step), early=how == "early"))

@@ -108,6 +108,7 @@ def test_what_we_compute_and_what_tests_need_say_so() -> None:
     [
         ("abp_sys", True), ("mdc_150037", True), ("mdc_1", True), ("mdc_4294967295", True),
         ("mdc_", False), ("mdc_12345678901", False), ("mdc_abc", False), ("mdc_15 ", False), ("mdc_1\n", False),
+        ("dri_p3_mean", True), ("medibus_7d", True), ("dri_", False), ("dri_P3", False), ("other_p3", False),
         ("xmdc_15", False), ("ABP_SYS", False), ("", False), ("patient_name", False),
     ],
 )  # fmt: skip

@@ -112,7 +112,7 @@ async def test_a_group_never_goes_to_an_older_file_than_the_last(tmp_path: Path)
 
 
 def test_the_checksum_is_over_everything_else_in_the_row() -> None:
-    block = Block(1, "mon", "waveform", "wf_abp", 2, 3, 4, 5, 6, 0, b"payload").sealed()
+    block = Block(1, 1, "mon", "waveform", "wf_abp", 2, 3, 4, 1, 5, 6, 0, b"payload").sealed()
     assert block.intact
     for field in set(Block._fields) - {"checksum"}:
         value = getattr(block, field)

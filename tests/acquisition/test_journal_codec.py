@@ -12,8 +12,20 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acquisition.journal.codec import MAX_POINTS, Codec, pack, unpack
-from acquisition.model import MISSING_COUNT, Event, EventKind, Numerics, Observation, Quality, State, Waveform
+from acquisition.journal.codec import MAX_POINTS, Codec, decode, encode, pack, unpack
+from acquisition.journal.merged import MERGED, originals
+from acquisition.journal.schema import Block
+from acquisition.model import (
+    MISSING_COUNT,
+    Event,
+    EventKind,
+    Numerics,
+    Observation,
+    Quality,
+    State,
+    Waveform,
+    json_line,
+)
 from tests.acquisition.journal_observations import T0, event, numerics, waveform
 
 INT64 = st.integers(-(2**62), 2**62)
@@ -38,6 +50,15 @@ waveforms = st.builds(
     scale=FLOAT,
     offset=FLOAT,
     quality=st.sampled_from(Quality),
+)
+column_numerics = st.builds(
+    Numerics,
+    device=st.just("mon"),
+    time_ns=INT64,
+    device_time=st.none() | TEXT,
+    values=st.dictionaries(st.sampled_from("abcdef"), FLOAT | st.integers(-2000, 2000).map(lambda n: n / 10)),
+    states=st.dictionaries(TEXT, st.sampled_from(State), max_size=5),
+    quality=st.dictionaries(TEXT, st.sampled_from(Quality), max_size=5),
 )
 line_observations = st.one_of(
     st.builds(
@@ -152,7 +173,41 @@ def test_a_time_beyond_64_bits_cannot_be_packed() -> None:
         pack([numerics(2**63)])
 
 
-@given(codec=st.integers(0, 3), body=st.binary(max_size=60), compressed=st.booleans())
+@given(observations=st.lists(column_numerics, min_size=1, max_size=8))
+def test_numerics_in_columns_read_as_they_were_appended(observations: list[Numerics]) -> None:
+    found = decode(Codec.COLUMNS, encode(Codec.COLUMNS, observations), device="mon", channel="")
+    assert list(map(json_line, found)) == list(map(json_line, observations))  # 0.0 is not -0.0, and the order counts
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.0, -0.0, 0.0],
+        [0.1, 0.2, 0.1 + 0.2],
+        [1e300, -1e-300, 5e-324],
+        [2.0**53 - 1, 2.0**53, 2.0**53 + 2],
+        [36.6, 36.7, -36.6],
+        [70.0],
+        [1 / 3, 2 / 3],
+    ],
+    ids=str,
+)
+def test_every_float_comes_out_of_a_column_to_the_last_bit(values: list[float]) -> None:
+    observations = [numerics(T0 + index, value) for index, value in enumerate(values)]
+    found = decode(Codec.COLUMNS, encode(Codec.COLUMNS, observations), device="mon", channel="")
+    assert [repr(each.values["abp_mean"]) for each in found if isinstance(each, Numerics)] == list(map(repr, values))
+
+
+@given(codec=st.integers(0, 4), merged=st.booleans(), body=st.binary(max_size=90), compressed=st.booleans())
+def test_any_row_whatever_gives_blocks_or_a_value_error(
+    codec: int, merged: bool, body: bytes, compressed: bool
+) -> None:
+    payload = zstandard.compress(body) if compressed else body
+    with contextlib.suppress(ValueError):
+        originals(Block(9, 5, "mon", "numerics", "", 0, 0, 2, 2, 2, codec | MERGED * merged, 0, payload))
+
+
+@given(codec=st.integers(0, 4), body=st.binary(max_size=60), compressed=st.booleans())
 def test_any_payload_whatever_gives_observations_or_a_value_error(codec: int, body: bytes, compressed: bool) -> None:
     with contextlib.suppress(ValueError):
         unpack(codec, zstandard.compress(body) if compressed else body, device="mon", channel="wf_abp")

@@ -21,6 +21,7 @@ STEPS = st.lists(
         st.tuples(st.just("deliver"), st.integers(1, 12)),
         st.tuples(st.just("deliver newest"), st.integers(1, 12)),
         st.tuples(st.just("restart"), st.just(0)),
+        st.tuples(st.just("merge"), st.just(0)),
     ),
     max_size=25,
 )
@@ -44,9 +45,7 @@ async def play(directory: Path, steps: list[tuple[str, int]]) -> None:
                 step, argument = left.pop(0)
                 if step == "restart":
                     break
-                await {"append": append, "deliver": deliver, "deliver newest": deliver_newest}[step](
-                    journal, model, argument
-                )
+                await DO[step](journal, model, argument)
                 assert journal.backlog("sink") == points(model.appended) - points(model.delivered)
             else:
                 while journal.last_seq > journal.progress("sink").cursor:
@@ -87,6 +86,14 @@ async def read(journal: Journal, model: Model, span: Span, max_points: int) -> N
     assert batch.last_seq <= max(span)
     model.delivered += batch.observations
     journal.commit("sink", journal.progress("sink").having(Span(span.after, batch.last_seq)))
+
+
+async def merge(journal: Journal, model: Model, _: int) -> None:
+    await journal._writer.between_groups(journal._store.merge_rest)
+    assert journal.stat().points == points(model.appended)
+
+
+DO = {"append": append, "deliver": deliver, "deliver newest": deliver_newest, "merge": merge}
 
 
 def points(observations: list[Observation]) -> int:

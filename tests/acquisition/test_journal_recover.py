@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from acquisition.errors import JournalError
-from acquisition.journal import Journal, summary
+from acquisition.journal import Journal, merger, summary
 from acquisition.journal.reader import JournalReader
 from acquisition.journal.schema import day_file, day_files
 from acquisition.lanes import Progress
 from acquisition.model import Observation
-from tests.acquisition.journal_observations import DAY_NS, QUICK, T0, alter, everything, numerics, waveform
+from tests.acquisition.journal_observations import DAY_NS, NEVER_NS, QUICK, T0, alter, everything, numerics, waveform
 
 DAY = "2026-01-01"
 SECOND = 1_000_000_000
@@ -28,7 +28,10 @@ async def filled(directory: Path, blocks: int = 300) -> list[Observation]:
     return given
 
 
-async def test_a_truncated_day_file_is_set_aside_and_its_readable_blocks_are_still_served(tmp_path: Path) -> None:
+async def test_a_truncated_day_file_is_set_aside_and_its_readable_blocks_are_still_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merger, "LATE_NS", NEVER_NS)
     given = await filled(tmp_path)
     path = day_file(tmp_path, DAY)
     with path.open("r+b") as file:
@@ -105,6 +108,7 @@ async def test_damage_inside_the_file_costs_only_the_blocks_of_that_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(summary, "FLUSH_GROUPS", 20)
+    monkeypatch.setattr(merger, "LATE_NS", NEVER_NS)
     given = await filled(tmp_path)
     path = day_file(tmp_path, DAY)
     connection = sqlite3.connect(path)
@@ -191,6 +195,7 @@ async def test_a_block_that_can_not_be_read_is_passed_and_never_waited_for(tmp_p
 async def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     await filled(tmp_path, 3)
     alter(day_file(tmp_path, DAY), "PRAGMA user_version = 99")
+    alter(day_file(tmp_path, DAY), "CREATE TABLE later (x)")
     with pytest.raises(JournalError, match="newer version"):
         await Journal(tmp_path).__aenter__()
     assert [path.name for path in day_files(tmp_path)] == [f"{DAY}.journal"]

@@ -73,7 +73,7 @@ async def test_an_old_day_that_every_sink_has_is_deleted_whole_and_the_present_d
 ) -> None:
     journal.commit("a", Progress(journal.last_seq))
     journal.commit("gone", Progress(0))  # a sink that is configured no more holds nothing back
-    dropped = await journal.tidy(Limits(keep_days=2), ["a"], NOW)
+    dropped = await journal.tidy(Limits(keep_days=1), ["a"], NOW)
     assert [(each.part, each.why, each.lost) for each in dropped] == [(Part.ALL, Why.AGE, 0)] * 2
     assert names(tmp_path) == ["2026-01-03"]
     assert not list(tmp_path.glob("2026-01-01*"))

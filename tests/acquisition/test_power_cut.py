@@ -107,14 +107,15 @@ async def complaints(directory: Path, acknowledged: set[int], step_ns: int) -> l
     """What a journal after a cut breaks of its promises; it is empty of complaints and takes new readings."""
     try:
         async with Journal(directory, commit_interval_s=0.0005) as journal:
-            return [complaint async for complaint in _complaints(journal, acknowledged, step_ns)]
+            found = [complaint async for complaint in _complaints(journal, acknowledged, step_ns)]
+            return found + [f"set aside: {path.name}" for path in directory.glob("*.damaged-*")]
     except AcquisitionError as error:
         return [f"does not open: {error}"]
 
 
 async def _complaints(journal: Journal, acknowledged: set[int], step_ns: int) -> AsyncIterator[str]:
     if journal.damaged:
-        yield f"damaged: {journal.damaged}"
+        yield f"called damaged: {journal.damaged}"
     batch = await journal.read(0, 1_000_000)
     if batch.damaged:
         yield f"unreadable: {batch.damaged}"

@@ -87,3 +87,20 @@ def test_blocks_never_overlap_whatever_comes(blocks: list[tuple[int, int, int | 
             continue
         assert end is None or placed >= end
         end = placed + count * PERIOD
+
+
+def test_after_a_gap_of_unknown_length_the_arrival_says_how_many_samples_are_missing() -> None:
+    clock = SampleClock(PERIOD)
+    first = clock.place(125, T0)
+    assert first is not None
+    assert clock.place(125, T0 + NS) == first + NS
+    assert clock.place(125, T0 + 3 * NS, after_gap=True) == first + 3 * NS
+    assert clock.place(125, T0 + 4 * NS, after_gap=True) == first + 4 * NS
+
+
+def test_a_gap_is_not_made_shorter_by_blocks_that_came_sooner_than_the_first() -> None:
+    clock = SampleClock(PERIOD)
+    first = clock.place(125, T0 + 200_000_000)
+    assert first is not None
+    clock.place(125, T0 + NS)
+    assert clock.place(125, T0 + 3 * NS, after_gap=True) == first + 3 * NS

@@ -178,3 +178,17 @@ def test_the_offset_of_the_devices_clock_is_kept_as_a_track_and_a_change_of_it_a
     }  # fmt: skip
     assert stamper.device_clock.latest is not None
     assert stamper.device_clock.latest.ahead_ns == 3453 * NS
+
+
+def test_samples_after_a_gap_of_unknown_length_take_their_place_by_arrival_and_tell_what_is_missing(
+    stamper: Stamper,
+) -> None:
+    counts = np.arange(100, dtype=np.int32)
+    block = Samples("wf_abp", counts, 10_000_000, scale=0.01)
+    stamper.stamp([block], at(1))
+    found = stamper.stamp([Samples("wf_abp", counts, 10_000_000, scale=0.01, after_gap=True)], at(3.5))
+    (gap,) = gaps(found)
+    assert gap.detail["channel"] == "wf_abp"
+    assert gap.detail["to_ns"] - gap.detail["from_ns"] == 1_500_000_000
+    assert isinstance(found[-1], Waveform)
+    assert found[-1].time_ns == T0 + 2_500_000_000

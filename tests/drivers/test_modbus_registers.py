@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from acquisition.catalogue import Catalogue, shipped_config
 from acquisition.errors import ConfigError
 from acquisition.model import EventKind, State
-from acquisition.wire.register_blocks import Decoded, lay_out
+from acquisition.wire.quantities import Decoded
+from acquisition.wire.register_blocks import lay_out
 from acquisition.wire.registers import Register
 from drivers.modbus import ModbusDriver
 from tests.drivers.modbus_bench import build
@@ -150,8 +151,8 @@ def test_every_mistake_between_registers_is_told_at_once_in_a_sentence() -> None
     assert [problem.partition(" (")[0] for problem in problems] == [
         "two registers are called 'a'",
         "two registers go to channel 'hr'",
-        "ecmo_flow and ecmo_flo overlap at address 1 of function 4",
         "channels: the profile has no 'flow'",
+        "ecmo_flow and ecmo_flo overlap at address 1 of function 4",
         "status, bit 0: applies_to can name what is read with it: status",
         "ecmo_flo: channel 'ecmo_flo' is not in the catalogue",
         "ecmo_rpm: channel 'ecmo_rpm': unit 'L/min' cannot become '{rev}/min'",

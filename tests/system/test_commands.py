@@ -18,9 +18,12 @@ pytestmark = pytest.mark.system
 
 DRIVERS = {
     "alicat_mfc": ("modbus", "alicat_mfc"),
+    "dri": ("dri", None),
     "emtec_bioprott": ("delimited", "emtec_bioprott"),
     "hl7_monitor": ("hl7", None),
+    "intellivue": ("intellivue", None),
     "leviflow": ("modbus", "leviflow"),
+    "medibus": ("medibus", None),
     "puralev": ("modbus", "puralev"),
     "sim_pump_console": ("modbus", "sim_pump_console"),
 }
@@ -60,7 +63,8 @@ async def test_check_listens_to_every_simulated_device_and_says_what_it_heard(tm
         for name, (driver, profile) in DRIVERS.items():
             wire = f"tcp://127.0.0.1:{free_port()}" if driver == "hl7" else f"pty://{tmp_path}/{name}"
             link = await stack.enter_async_context(simulated(name, wire))
-            tables.append(device(name, driver, link, f'profile = "{profile}"' if profile else ""))
+            options = "[device.options]\nmode = 'mib'" if driver == "intellivue" else ""
+            tables.append(device(name, driver, link, f'profile = "{profile}"' if profile else options))
         config = write_config(tmp_path, *tables, device("absent", "hl7", f"tcp-listen://127.0.0.1:{free_port()}"))
         told, _ = await run("acquisition.cli", "check", "--config", str(config), "--devices", code=1)
     lines = [line for line in told.splitlines()[1:] if "unverified" not in line]
@@ -70,6 +74,12 @@ async def test_check_listens_to_every_simulated_device_and_says_what_it_heard(tm
     assert heard["absent"].startswith("FAILED")
     assert "ecmo_flow" in heard["emtec_bioprott"]
     assert "abp_mean" in heard["hl7_monitor"]
+    assert "wf_abp" in heard["dri"]
+    assert "vent_fio2" in heard["medibus"]
+    assert {f"{name}: {name} is unverified on hardware" in told for name in ("dri", "medibus")} == {True}
+    assert "intellivue: intellivue is unverified on hardware" in told
+    assert "abp_mean" in heard["intellivue"]
+    assert "wf_abp" in heard["intellivue"]
 
 
 async def test_a_recorded_link_replays_to_what_the_device_said(tmp_path: Path) -> None:

@@ -1,0 +1,156 @@
+"""Many numerics of one device as columns, exactly: what stays the same once, times and values as small differences.
+
+Before compression::
+
+    u4                 number of numerics n
+    u4                 bytes of the text that follows
+    text               JSON: shapes and device times. A shape is all of an observation but its times and values; in
+                       place of the values are their channels, in order. Each has a device time, or none has
+    integers[n]        shape of each
+    integers[n]        time of each, difference to the one before, modulo 2^64
+    then for each channel, in the order of first appearance, the c values that there are of it:
+    u1                 decimals d, at most 9: a value is its integer / 10^d; 255: an integer is the value's 64 bits
+    integers[c]
+
+Integers are the first one, u8, and the differences from each to the next, modulo 2^64, zigzag: u1, how many bytes a
+difference needs, and that many planes of equal significance. Everything is little-endian. Decimals are used only where
+the division gives back every value of the column to the last bit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.model import Numerics, Quality, State
+
+Integers = NDArray[np.uint64]
+
+_BITS = 255
+_MOST_DECIMALS = 9
+_EXACT = 2.0**53
+_ONE = np.uint64(1)
+_MOST = 1 << 20
+
+
+def columns(numerics: Sequence[Numerics]) -> bytes:
+    """Numerics of one device, at least one.
+
+    Raises:
+        ValueError: text that is no Unicode.
+        OverflowError: time beyond 64 bits.
+    """
+    shapes: dict[str, int] = {}
+    shape_of = [shapes.setdefault(_shape(each), len(shapes)) for each in numerics]
+    device_times = [each.device_time for each in numerics]
+    told = device_times if any(each is not None for each in device_times) else []
+    text = f"[[{','.join(shapes)}],{json.dumps(told, separators=(',', ':'))}]".encode()
+    times = np.array([each.time_ns for each in numerics], dtype=np.int64).view(np.uint64)
+    values: dict[str, list[float]] = {}
+    for each in numerics:
+        for channel, value in each.values.items():
+            values.setdefault(channel, []).append(value)
+    return b"".join(
+        [
+            np.array([len(numerics), len(text)], dtype="<u4").tobytes(),
+            text,
+            _written(np.array(shape_of, dtype=np.uint64)),
+            _written(np.diff(times, prepend=np.uint64(0))),
+            *(_column(np.array(column, dtype=np.float64)) for column in values.values()),
+        ]
+    )
+
+
+def numerics_of(body: bytes, device: str) -> Iterator[Numerics]:
+    """What `columns` was given.
+
+    Raises:
+        ValueError: the body is not of this layout; so do AttributeError, IndexError, KeyError, TypeError.
+    """
+    number, size = np.frombuffer(body, "<u4", 2).tolist()
+    if number > _MOST:
+        raise ValueError(f"{number} numerics are more than any block has")
+    shapes, told = json.loads(body[8 : 8 + size])
+    reader = _Reader(body, 8 + size)
+    shape_of = reader.integers(number).tolist()
+    times = np.cumsum(reader.integers(number), dtype=np.uint64).view(np.int64).tolist()
+    counts: dict[str, int] = {}
+    for index in shape_of:
+        for channel in shapes[index][0]:
+            counts[channel] = counts.get(channel, 0) + 1
+    values = {channel: iter(reader.column(count)) for channel, count in counts.items()}
+    kept = [
+        (
+            channels,
+            {channel: State(state) for channel, state in states.items()},
+            {channel: Quality(quality) for channel, quality in qualities.items()},
+        )
+        for channels, states, qualities in shapes
+    ]
+    for index, time_ns, device_time in zip(shape_of, times, told or [None] * number, strict=True):
+        channels, states, quality = kept[index]
+        yield Numerics(
+            device=device,
+            time_ns=time_ns,
+            device_time=device_time,
+            values={channel: next(values[channel]) for channel in channels},
+            states=dict(states),
+            quality=dict(quality),
+        )
+
+
+def _shape(numerics: Numerics) -> str:
+    return json.dumps([list(numerics.values), numerics.states, numerics.quality], separators=(",", ":"))
+
+
+def _column(values: NDArray[np.float64]) -> bytes:
+    bits = values.view(np.uint64)
+    if np.abs(values).max() < _EXACT:
+        for decimals in range(_MOST_DECIMALS + 1):
+            scaled = np.rint(values * 10.0**decimals)
+            if np.abs(scaled).max() >= _EXACT:
+                break
+            integers = scaled.astype(np.int64)
+            if np.array_equal((integers / 10.0**decimals).view(np.uint64), bits):  # as they are read; -0.0 is not
+                return bytes([decimals]) + _written(integers.view(np.uint64))
+    return bytes([_BITS]) + _written(bits)
+
+
+def _written(integers: Integers) -> bytes:
+    step = np.diff(integers)
+    zigzag = (step << _ONE) ^ (np.uint64(0) - (step >> np.uint64(63)))
+    width = (int(zigzag.max(initial=0)).bit_length() + 7) // 8
+    planes = zigzag.astype("<u8", copy=False).view(np.uint8).reshape(-1, 8).T[:width]
+    return integers[:1].astype("<u8", copy=False).tobytes() + bytes([width]) + planes.tobytes()
+
+
+class _Reader:
+    """Takes what `_written` and `_column` wrote, one after the other."""
+
+    def __init__(self, body: bytes, at: int) -> None:
+        self._body = body
+        self._at = at
+
+    def integers(self, number: int) -> Integers:
+        first = np.frombuffer(self._body, "<u8", 1, self._at)
+        width = self._body[self._at + 8]
+        steps = max(0, number - 1)
+        planes = np.frombuffer(self._body, np.uint8, width * steps, self._at + 9).reshape(width, steps)
+        self._at += 9 + planes.size
+        padded: NDArray[Any] = np.zeros((steps, 8), dtype=np.uint8)
+        padded[:, :width] = planes.T
+        zigzag = padded.view("<u8").ravel()
+        step = (zigzag >> _ONE) ^ (np.uint64(0) - (zigzag & _ONE))
+        return np.cumsum(np.concatenate([first, step]), dtype=np.uint64)
+
+    def column(self, number: int) -> list[float]:
+        decimals = self._body[self._at]
+        self._at += 1
+        integers = self.integers(number)
+        if decimals == _BITS:
+            return list(integers.view(np.float64).tolist())
+        return list((integers.view(np.int64) / 10.0**decimals).tolist())
