@@ -13,7 +13,7 @@ from rich.text import Text
 from acquisition.catalogue import Catalogue
 from acquisition.clock import NS, rfc3339
 from acquisition.growth import MOST_HOURS
-from acquisition.health import DeviceHealth, Health, told
+from acquisition.health import ClockHealth, DeviceHealth, Health, told
 from acquisition.journal.reader import JournalStat
 from acquisition.live import LiveValue, LiveView
 from acquisition.model import Quality
@@ -107,12 +107,21 @@ def status_screen(health: Health, now_ns: int) -> RenderableType:
     )
     problems = [Text(f"! {problem}", style="red") for problem in health.problems()]
     errors = [Text(f"sink {sink.id}: {sink.last_error}", style="yellow") for sink in health.sinks if sink.last_error]
-    clocks = [Text(line) for line in [_clocks(health.devices)] if line]
+    clocks = [Text(line) for line in (_system_clock(health.clock), _clocks(health.devices)) if line]
     identities = [Text(f"{device.id}: {what}") for device in health.devices if (what := told(device.identity))]
     return Group(
         _headline(health, now_ns), devices, *identities, sinks, *errors, *clocks, Text(size),
         *(problems or [Text("all is well", "green")]),
     )  # fmt: skip
+
+
+def _system_clock(clock: ClockHealth) -> str:
+    """What the kernel says of its clock; empty where it cannot be asked."""
+    if clock.synchronised is None:
+        return ""
+    if not clock.synchronised:
+        return "system clock: not synchronised"
+    return f"system clock: synchronised, estimated error {(clock.estimated_error_ns or 0) / 1e6:.1f} ms"
 
 
 def _clocks(devices: Iterable[DeviceHealth]) -> str:

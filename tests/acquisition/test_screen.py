@@ -294,3 +294,17 @@ def test_the_status_screen_tells_how_far_the_devices_clocks_are_from_ours(width:
         drawn(status_screen(health(devices=(behind, *others)), T), width)
     )
     assert "clocks" not in words(drawn(status_screen(health(), T), width))
+
+
+@pytest.mark.parametrize(
+    ("clock", "line"),
+    [
+        (
+            ClockHealth(ahead_ns=0, steps=0, synchronised=True, estimated_error_ns=1_500_000),
+            "system clock: synchronised, estimated error 1.5 ms",
+        ),
+        (ClockHealth(ahead_ns=0, steps=0, synchronised=False), "system clock: not synchronised"),
+    ],
+)
+def test_the_status_says_whether_the_system_clock_is_steered(clock: ClockHealth, line: str) -> None:
+    assert line in drawn(status_screen(health(clock=clock), T), 100)
