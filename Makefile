@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test soak servers bench requirements build clean
+.PHONY: help venv demo check test fuzz soak servers bench requirements build wheelhouse deb clean
 
 # Servers live in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -45,12 +45,19 @@ check: venv ## format, lint, types, import rule and fast tests; under a minute
 test: check servers ## check, then the tests with real servers, ttys and processes
 	$(BIN)/python -m pytest -q -m system
 
-soak: venv servers ## many more kills and power cuts than make test; an hour or so (KILLS=N, CUTS=N)
+fuzz: venv ## say millions of damaged things to every driver, an hour or so (INPUTS=N each, SEED=N)
+	ECMO_DAQ_FUZZ_INPUTS=$(or $(INPUTS),5000000) ECMO_DAQ_FUZZ_SEED=$(or $(SEED),$$RANDOM) \
+	  $(BIN)/python -m pytest -q -s -m system tests/contracts/test_fuzz.py
+
+soak: venv servers ## more kills and power cuts than make test, a whole bed, 30 fast days; two hours (KILLS=N, CUTS=N, DAYS=N)
+	ECMO_DAQ_BED_S=$(or $(BED_S),600) $(BIN)/python -m pytest -q tests/system/test_whole_bed.py
 	ECMO_DAQ_KILLS=$(or $(KILLS),1000) ECMO_DAQ_CUTS=$(or $(CUTS),20000) \
 	  $(BIN)/python -m pytest -q tests/acquisition/test_journal_kill.py tests/acquisition/test_power_cut.py
+	ECMO_DAQ_SOAK_DAYS=$(or $(DAYS),30) $(BIN)/python -m pytest -q tests/system/test_soak.py
 
 # Command and the Debian package that has it. Tests start these on their own ports and in their own directories.
-SERVERS := influxd=influxdb victoria-metrics=victoria-metrics mosquitto=mosquitto systemd-analyze=systemd
+SERVERS := influxd=influxdb victoria-metrics=victoria-metrics mosquitto=mosquitto systemd-analyze=systemd \
+  systemd-nspawn=systemd-container
 # A library and no command; the disk that forgets what was not synced is a file system of our own.
 HAS_FUSE := ldconfig -p | grep -E 'libfuse3?\.so\.' >/dev/null
 
@@ -89,6 +96,12 @@ requirements: venv ## pin and hash what a deployment installs
 
 build: venv ## build the wheel into dist/
 	$(BIN)/python -m build --wheel
+
+wheelhouse: venv ## gather all wheels of a deployment in dist/wheelhouse
+	deploy/wheelhouse dist/wheelhouse
+
+deb: wheelhouse ## make the Debian package in dist/; it needs no network where it is installed
+	deploy/build-deb dist/wheelhouse dist
 
 clean: ## remove what was built, not the environment
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -3,46 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import faulthandler
 import json
-import signal
+import logging
+import os
 import sys
-from collections.abc import Coroutine
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from acquisition import INTENDED_USE
-from acquisition.archive.tables import write_csv, write_json
+from acquisition.arguments import Driver, Options, Profile, err, out, pairs, until_stopped
 from acquisition.case_log import trace_of_log
 from acquisition.catalogue import Catalogue
-from acquisition.clock import SystemClock, from_rfc3339
+from acquisition.clock import SystemClock
 from acquisition.config import Config, load_config, profile_search
-from acquisition.daemon import Daemon, listen_to
+from acquisition.daemon import Daemon, listen_to, make_sink
+from acquisition.doctor import Verdict, examine
+from acquisition.episode_cli import episode_app
 from acquisition.errors import AcquisitionError, ConfigError
+from acquisition.export_cli import export, verify
 from acquisition.health import STALE_NS, Health
-from acquisition.journal.reader import JournalReader
-from acquisition.journal_cli import AnyConfigPath, AsJson, JournalPath, journal_app, journal_directory, needed
+from acquisition.journal_cli import AnyConfigPath, AsJson, journal_app, needed
 from acquisition.logs import configure
+from acquisition.query_cli import query
 from acquisition.registry import build_driver
-from acquisition.replay import record_link, replay_trace, zone_of
+from acquisition.replay import record_link, zone_of
 from acquisition.screen import age, status_screen
+from acquisition.trace_cli import replay_command, trace_app
 from acquisition.transports.links import Links
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=INTENDED_USE)
 app.add_typer(journal_app, name="journal")
+app.add_typer(trace_app, name="trace")
+app.add_typer(episode_app, name="episode")
+for command in (query, export, verify):
+    app.command()(command)
 
-T = TypeVar("T")
-out = Console()
-err = Console(stderr=True)
+logger = logging.getLogger(__name__)
+
+_VERDICT = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (TOML).")]
-Driver = Annotated[str | None, typer.Option(help="Name of a module in drivers/.")]
-Profile = Annotated[str | None, typer.Option(help="Device profile, name or path.")]
-Options = Annotated[list[str] | None, typer.Option("--option", help="Driver option, key=value; may be repeated.")]
 
 
 def main() -> None:
@@ -81,7 +85,12 @@ def run(config: ConfigPath) -> None:
     """Run the daemon until it is told to stop (SIGTERM, Ctrl-C)."""
     settings = load_config(config)
     configure(settings.log.level, settings.log.format)
-    _until_stopped(Daemon(settings, profiles=profile_search(config)).run())
+    faulthandler.enable()  # systemd's watchdog ends a service that hangs by SIGABRT: the log then says where it hung
+    try:
+        until_stopped(Daemon(settings, profiles=profile_search(config)).run())
+    except AcquisitionError as error:
+        logger.critical("%s", error)
+        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -93,7 +102,7 @@ def demo(
     from acquisition.demo import run_demo
 
     configure("warning", "console")
-    raise typer.Exit(_until_stopped(run_demo(seconds, keep, out)) or 0)
+    raise typer.Exit(until_stopped(run_demo(seconds, keep, out)) or 0)
 
 
 @app.command()
@@ -117,7 +126,7 @@ def check(
                 f"{device.id}: {what} is unverified on hardware: compare it with the device's own display",
                 soft_wrap=True,
             )
-    if devices and not _until_stopped(_listen_to_all(settings, profile_search(config), seconds)):
+    if devices and not until_stopped(_listen_to_all(settings, profile_search(config), seconds)):
         raise typer.Exit(1)
 
 
@@ -156,6 +165,21 @@ def status(
 
 
 @app.command()
+def doctor(config: ConfigPath) -> None:
+    """Examine what a bed stands on: permissions, ports, disk, clock, sinks, unit; exit code 1 if anything fails.
+
+    Sends one event to each sink, since only that shows whether it may be written to.
+    """
+    os.environ.setdefault("CREDENTIALS_DIRECTORY", str(config.parent / "credentials"))
+    settings = load_config(config)
+    found = asyncio.run(examine(settings, config, lambda sink: make_sink(sink, settings), SystemClock()))
+    for finding in found:
+        out.print(str(finding), style=_VERDICT[finding.verdict], markup=False, highlight=False, soft_wrap=True)
+    if any(finding.verdict is Verdict.FAIL for finding in found):
+        raise typer.Exit(1)
+
+
+@app.command()
 def record(
     link: Annotated[str, typer.Argument(help="Link URL, such as serial:///dev/ttyUSB0?baud=38400.")],
     trace: Annotated[Path, typer.Argument(help="Trace file: .trace, .trace.gz or .trace.zst.")],
@@ -166,26 +190,11 @@ def record(
 ) -> None:
     """Record the raw bytes of a link with their times; with --driver, also poll the device. Identity is cut."""
     configure("info", "console")
-    pieces = _until_stopped(record_link(link, trace, driver, profile, _pairs(option), seconds))
+    pieces = until_stopped(record_link(link, trace, driver, profile, pairs(option), seconds))
     err.print(f"{trace}: {pieces} pieces", highlight=False)
 
 
-@app.command()
-def replay(
-    trace: Annotated[Path, typer.Argument(help="Trace file.")],
-    driver: Driver = None,
-    profile: Profile = None,
-    option: Options = None,
-    speed: Annotated[str, typer.Option(help="A factor, or max.")] = "max",
-    timezone: Annotated[str, typer.Option(help="Zone of the device's own clock.")] = "UTC",
-    as_json: AsJson = False,
-) -> None:
-    """Replay a trace through the production driver; observations go to standard output."""
-    factor = None if speed == "max" else _positive(speed)
-    summary = _until_stopped(
-        replay_trace(trace, driver, profile, _pairs(option), factor, timezone, sys.stdout, as_json=as_json)
-    )
-    err.print(summary, highlight=False, markup=False, soft_wrap=True)
+app.command("replay")(replay_command)
 
 
 @app.command("case-log")
@@ -202,84 +211,6 @@ def case_log(
         highlight=False,
         soft_wrap=True,
     )
-
-
-@app.command()
-def query(
-    config: AnyConfigPath = None,
-    journal: JournalPath = None,
-    bed: Annotated[
-        str | None, typer.Option(help="Must be the bed of the configuration; guards against mix-ups.")
-    ] = None,
-    device: Annotated[list[str] | None, typer.Option(help="Device id; may be repeated.")] = None,
-    channels: Annotated[str | None, typer.Option(help="Channel ids, separated by commas.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="RFC 3339 with offset.")] = None,
-    to: Annotated[str | None, typer.Option(help="RFC 3339 with offset.")] = None,
-    format_: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
-) -> None:
-    """Print readings from a journal, also while the daemon runs."""
-    if bed is not None and (config is None or load_config(config, for_sinks=False).site.bed != bed):
-        raise ConfigError([f"--bed {bed}: not the bed of the configuration; a journal holds one bed"])
-    wanted = None if channels is None else {name.strip() for name in channels.split(",") if name.strip()}
-    for name in wanted or ():
-        if not Catalogue.shipped().admits(name):
-            raise ConfigError([f"--channels: unknown channel {name!r} (see config/channels.toml)"])
-    if format_ not in ("csv", "json"):
-        raise ConfigError([f"--format {format_}: use csv or json"])
-    reader = JournalReader(journal_directory(config, journal))
-    observations = reader.query(
-        devices=None if device is None else set(device),
-        channels=wanted,
-        from_ns=0 if from_ is None else _time(from_),
-        to_ns=2**63 - 1 if to is None else _time(to),
-    )
-    if format_ == "json":
-        write_json(observations, sys.stdout)
-    else:
-        write_csv(observations, sys.stdout, Catalogue.shipped())
-
-
-def _pairs(options: list[str] | None) -> dict[str, Any]:
-    pairs: dict[str, Any] = {}
-    for option in options or ():
-        key, equals, text = option.partition("=")
-        if not equals:
-            raise ConfigError([f"--option {option}: write key=value"])
-        try:
-            pairs[key] = json.loads(text)
-        except ValueError:
-            pairs[key] = text
-    return pairs
-
-
-def _positive(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if float(text) > 0:
-            return float(text)
-    raise ConfigError([f"--speed {text}: use a positive factor, or max"])
-
-
-def _time(text: str) -> int:
-    try:
-        return from_rfc3339(text)
-    except ValueError as error:
-        hint = "write it like 2026-01-31T18:00:00+01:00"
-        raise ConfigError([f"{text!r} is not a time with a UTC offset: {error} ({hint})"]) from None
-
-
-def _until_stopped(work: Coroutine[Any, Any, T]) -> T | None:
-    """Runs `work`; SIGTERM and Ctrl-C cancel it, and that is a normal end."""
-
-    async def supervised() -> T | None:
-        task = asyncio.ensure_future(work)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, task.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            return await task
-        return None
-
-    return asyncio.run(supervised())
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -21,6 +21,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from acquisition.archive.episodes_rules import SUBJECT_PATTERN, pattern_mistake
 from acquisition.config_check import device_mistakes, repeated_ids, secret_mistakes
 from acquisition.config_places import Document, read_document
 from acquisition.errors import ConfigError
@@ -76,6 +77,26 @@ class JournalConfig(Table):
     keep_days: int | None = Field(default=None, ge=2, le=36500)
 
 
+class RecordConfig(Table):
+    """`record`: raw traces of a device's link; a new file at midnight UTC, and when one is full.
+
+    Attributes:
+        file: Name of the files; the time of its beginning is put before the suffix of each.
+        file_mb: Of one file, in 10^6 bytes.
+        quota_mb: Of all files together; the oldest go.
+    """
+
+    file: Path
+    file_mb: float = Field(default=64.0, gt=0)
+    quota_mb: float = Field(default=2000.0, gt=0)
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Self:
+        if self.quota_mb < self.file_mb:
+            raise ValueError(f"quota_mb has no room for one file of {self.file_mb:g} MB")
+        return self
+
+
 class DeviceConfig(Table):
     """`[[device]]`: one device.
 
@@ -85,7 +106,7 @@ class DeviceConfig(Table):
         link: URL of the transport; devices with an address each, as Modbus units on RS-485, may have the same.
         timezone: Zone of the device's own clock, if it is not the site's.
         gap_after_s: Silence that counts as a gap; without it the driver's expected period decides.
-        record: Trace file that keeps the raw bytes.
+        record: Keeps the raw bytes; a path alone is short for a table with that `file`.
         options: What the driver takes.
     """
 
@@ -95,14 +116,39 @@ class DeviceConfig(Table):
     link: str
     timezone: Timezone | None = None
     gap_after_s: float | None = Field(default=None, gt=0)
-    record: Path | None = None
+    record: RecordConfig | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("record", mode="before")
+    @classmethod
+    def _file_alone(cls, value: Any) -> Any:
+        return {"file": value} if isinstance(value, str | Path) else value
 
     @field_validator("id")
     @classmethod
     def _not_reserved(cls, value: str) -> str:
         if value == RESERVED_DEVICE:
             raise ValueError(f"{value!r} is the daemon's own name; choose another id")
+        return value
+
+
+class EpisodesConfig(Table):
+    """`[episodes]`: the registry that says whose data it is.
+
+    Attributes:
+        subject_pattern: Regular expression that the whole of a study id matches; names and hospital numbers must not.
+        unassigned_keep_days: Age at which `ecmo-daq episode unassigned --delete` takes readings of no episode.
+    """
+
+    subject_pattern: str = SUBJECT_PATTERN
+    unassigned_keep_days: int | None = Field(default=None, ge=1, le=3650)
+
+    @field_validator("subject_pattern")
+    @classmethod
+    def _of_ids(cls, value: str) -> str:
+        mistake = pattern_mistake(value)
+        if mistake is not None:
+            raise ValueError(mistake)
         return value
 
 
@@ -135,6 +181,7 @@ class Config(BaseSettings):
     journal: JournalConfig
     device: tuple[DeviceConfig, ...]
     sink: tuple[SinkConfig, ...] = ()
+    episodes: EpisodesConfig = EpisodesConfig()
     status: StatusConfig = StatusConfig()
     log: LogConfig = LogConfig()
 

@@ -16,19 +16,23 @@ from zoneinfo import ZoneInfo
 
 from acquisition.catalogue import Catalogue
 from acquisition.clock import NS, Clock, SystemClock, rfc3339
+from acquisition.clock_watch import ClockWatch
 from acquisition.config import Config, DeviceConfig
+from acquisition.episode_relay import EpisodeRelay
 from acquisition.errors import AcquisitionError, JournalError
 from acquisition.forwarder import Forwarder
 from acquisition.growth import hours
-from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth
+from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth, told
+from acquisition.heartbeat import Heartbeat
 from acquisition.housekeeping import Housekeeper
 from acquisition.interfaces import Sink
 from acquisition.journal.backlog import SinkBytes
 from acquisition.journal.journal import Journal
 from acquisition.live import LiveView
+from acquisition.logs import hide
 from acquisition.model import EventKind, GapCause
 from acquisition.notify import notify
-from acquisition.recording import TraceRecorder
+from acquisition.recording import Rotation, TraceRecorder
 from acquisition.registry import build_driver
 from acquisition.replay import Handing
 from acquisition.session import LinkState, Session
@@ -74,7 +78,8 @@ class Daemon:
         self._supervisor = Supervisor()
         self._links = Links(device.link for device in config.device)
         self._closing = contextlib.ExitStack()
-        self._steps = 0
+        self._real: list[Session] = []
+        self._stuck: tuple[str, ...] = ()
         self._is_begun = False
         self._unsent: dict[str, Unsent] = {}
         self._complaint = ""
@@ -83,19 +88,28 @@ class Daemon:
         """Runs until cancelled, then stops the devices, flushes and closes.
 
         Raises:
-            JournalError: the journal cannot be opened.
+            JournalError: the journal cannot be opened; the status file then says so.
         """
+        try:
+            await self._run()
+        except JournalError as error:
+            self._write_failure(str(error))
+            raise
+
+    async def _run(self) -> None:
         interval = self.config.journal.commit_interval_ms / 1000
         async with Journal(self.config.journal.directory, commit_interval_s=interval) as journal:
             clock = self._given_clock or SystemClock(not_before_ns=journal.newest_ns + 1)
             self._started_ns = clock.now().utc_ns
             self._housekeeper = Housekeeper(self.config.journal, [sink.id for sink in self.config.sink], journal, clock)
+            self._clock_watch = ClockWatch(clock, self._housekeeper.tell)
             self._begin(journal, clock)
             for device in self.config.device:
                 self._add_device(device, journal, clock)
             for sink in self.config.sink:
                 self._add_sink(sink, journal, clock)
             self._supervisor.add("housekeeping", self._housekeeper.run)
+            self._supervisor.add("episodes", EpisodeRelay(self.config.journal.directory, journal).run)
             self._supervisor.add("heartbeat", partial(self._heartbeat, journal, clock))
             try:
                 await self._supervisor.run()
@@ -110,7 +124,7 @@ class Daemon:
 
     def _begin(self, journal: Journal, clock: Clock) -> None:
         now = clock.now()
-        boot_id = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else ""
+        boot_id = _boot_id()
         run = {"start_ns": now.utc_ns, "boot_id": boot_id, "pid": os.getpid(), "version": version("ecmo-daq")}
         try:
             previous, self._is_begun = journal.begin_run(run), True
@@ -121,7 +135,7 @@ class Daemon:
         text = "started for the first time with this journal" if self._is_begun else "started; the disk did not take it"
         if previous is not None:
             clean = previous.get("end_ns") is not None
-            rebooted = previous.get("boot_id") != boot_id
+            rebooted = previous.get("boot_id", "").replace("-", "") != boot_id
             if rebooted:
                 self._cause, self._evidence = GapCause.HOST_REBOOT, "the host was restarted"
             elif not clean:
@@ -148,12 +162,14 @@ class Daemon:
             stamper.resume(self._last_seen[device.id], self._cause, self._evidence)
         recorder = None
         if device.record is not None:
+            limits = Rotation(round(device.record.file_mb * 1e6), round(device.record.quota_mb * 1e6))
             recorder = TraceRecorder(
-                device.record,
+                device.record.file,
                 link=device.link,
                 driver=device.driver,
                 clock=clock,
                 shared=floor is not None,
+                rotation=limits,
                 cut=driver.trace_cut(),
             )
             self._closing.callback(recorder.close)
@@ -161,6 +177,8 @@ class Daemon:
             device.id, driver, transport, clock, journal, stamper, recorder=recorder, floor=floor, listener=self.live
         )
         self.sessions.append(session)
+        if not isinstance(transport, TraceTransport):
+            self._real.append(session)
         self._supervisor.add(device.id, session.run)
 
     def _add_sink(self, sink_config: AnySink, journal: Journal, clock: Clock) -> None:
@@ -170,33 +188,18 @@ class Daemon:
         self._supervisor.add(sink_config.id, forwarder.run)
 
     async def _heartbeat(self, journal: Journal, clock: Clock) -> None:
-        notify("READY=1")
+        patience = {
+            forwarder: sink.timeout_s for forwarder, sink in zip(self.forwarders, self.config.sink, strict=True)
+        }
+        heartbeat = Heartbeat(self._real, patience, journal, clock)
         while True:
-            self._check_clock(clock)
+            stepped = self._clock_watch.look()
+            if stepped is not None:
+                for session in self.sessions:
+                    session.stamper.clock_stepped(stepped)
             self._write_status(journal, clock)
-            states = [session.status.state for session in self.sessions]
-            open_links = sum(state is LinkState.OPEN for state in states)
-            notify("WATCHDOG=1", f"STATUS={open_links} of {len(states)} devices connected")
+            self._stuck = tuple(heartbeat.beat(self.latest))
             await asyncio.sleep(HEARTBEAT_S)
-
-    def _check_clock(self, clock: Clock) -> None:
-        step = clock.discipline() if isinstance(clock, SystemClock) else None
-        if step is None:
-            return
-        self._steps += 1
-        if step.followed:
-            outcome = "readings follow it"
-        elif step.by_ns < 0:
-            outcome = "readings keep their time line until it has caught up"
-        else:
-            outcome = "readings stay on the time line they were kept on"
-        text = f"the system clock was set by {step.by_ns / NS:+.3f} s; {outcome}"
-        logger.warning("%s", text)
-        detail = {"by_ns": step.by_ns, "followed": step.followed}
-        self._housekeeper.tell(step.instant.utc_ns, EventKind.CLOCK, text, detail)
-        if step.followed:
-            for session in self.sessions:
-                session.stamper.clock_stepped(text)
 
     def _write_status(self, journal: Journal, clock: Clock) -> None:
         try:
@@ -208,6 +211,19 @@ class Daemon:
         if complaint and complaint != self._complaint:  # said once, not every second
             logger.warning("status file %s: %s", self.config.status_file, complaint)
         self._complaint = complaint
+
+    def _write_failure(self, failure: str) -> None:
+        """Leaves the reason to `ecmo-daq status`: without it, what the last run wrote would just grow old."""
+        now_ns = SystemClock().now().utc_ns
+        health = Health(
+            version=version("ecmo-daq"), site=self.config.site.site, bed=self.config.site.bed, pid=os.getpid(),
+            started_ns=now_ns, time_ns=now_ns, devices=(), sinks=(), clock=ClockHealth(ahead_ns=0, steps=0),
+            journal=JournalHealth(directory=str(self.config.journal.directory), size_bytes=0, free_bytes=0),
+            failure=failure,
+        )  # fmt: skip
+        with contextlib.suppress(OSError):
+            health.write(self.config.status_file)
+        notify(f"STATUS={failure}")
 
     def health(self, journal: Journal, clock: Clock) -> Health:
         """What `ecmo-daq status` shows, as of now."""
@@ -223,7 +239,8 @@ class Daemon:
             devices=tuple(self._device_healths(clock)),
             sinks=tuple(self._sink_healths(journal, disk)),
             journal=disk,
-            clock=ClockHealth(ahead_ns=clock.ahead_ns if isinstance(clock, SystemClock) else 0, steps=self._steps),
+            clock=self._clock_watch.health(),
+            stuck=self._stuck,
             restarts={s.name: s.restarts for s in self._supervisor.services if s.restarts},
         )
 
@@ -243,6 +260,9 @@ class Daemon:
                 identity=dict(driver.identity),
                 last_reading_ns=status.last_reading_ns,
                 silent_since_ns=silent,
+                frames_good=driver.counters["frames_good"] + driver.counters["blocks_good"],
+                frames_bad=driver.counters["frames_bad"],
+                frames_late=driver.counters["rejected_late"],
                 values=dict(status.values),
                 counters=dict(driver.counters),
                 flags=dict(stamper.validator.reasons),
@@ -271,7 +291,16 @@ class Daemon:
                 quarantined=status.quarantined,
                 last_error=status.last_error,
                 last_success_ns=status.last_success_ns,
+                attempts=status.attempts,
             )
+
+
+def _boot_id() -> str:
+    """Told by the unit (%b) where /proc is hidden from the service; without dashes, as systemd writes it."""
+    told = os.environ.get("ECMO_DAQ_BOOT_ID", "")
+    if not told and _BOOT_ID.exists():
+        told = _BOOT_ID.read_text(encoding="ascii").strip()
+    return told.replace("-", "")
 
 
 def make_sink(sink: AnySink, config: Config) -> Sink[Any]:
@@ -282,6 +311,7 @@ def make_sink(sink: AnySink, config: Config) -> Sink[Any]:
     """
     secret = read_secret(sink)
     plain = None if secret is None else secret.get_secret_value()
+    hide(plain or "")
     site, bed = config.site.site, config.site.bed
     if isinstance(sink, InfluxV2Config):
         return InfluxV2Sink(
@@ -324,7 +354,8 @@ async def listen_to(device: DeviceConfig, seconds: float, profiles: tuple[Path, 
             await session.run()
     channels = {value.channel for value in live.values()} | {channel for _, channel in live.waves()}
     if channels:
-        return f"ok: {', '.join(sorted(channels))}"
+        what = told(driver.identity) or "it does not say what it is"
+        return f"ok: {what}: {', '.join(sorted(channels))}"
     if session.status.error:
         return f"FAILED: {session.status.error}"
     bad, count = driver.counters["frames_bad"], driver.counters["bytes"]

@@ -135,6 +135,7 @@ class Driver(ABC):
 
     Options: ClassVar[type[DriverOptions]] = DriverOptions
     ProfileType: ClassVar[type[Profile] | None] = None
+    profile_optional: ClassVar[bool] = False
     max_buffer: ClassVar[int] = 1 << 20
 
     def __init__(self, options: DriverOptions, catalogue: Catalogue, profile: Profile | None = None) -> None:
@@ -142,6 +143,9 @@ class Driver(ABC):
         self.buffer = bytearray()
         self.counters: Counter[str] = Counter()
         self.identity: dict[str, str] = {}
+        """Make, model, serial, firmware and the like: from the profile, then as the device tells them."""
+        if profile is not None:
+            self.identity.update(zip(("make", "model"), profile.name.split(" ", 1), strict=False))
         self.link_defaults = profile.link if profile else ""
         self.verified = profile.verified if profile else False
         self.line_address: str | None = None

@@ -11,6 +11,7 @@
     |-- ForbiddenFrameError    the developer: a driver tried to send what is not on its read-only list
     |-- TraceError             the engineer: a trace file is damaged or of another format
     |-- JournalError           the operator: the disk refuses; acquisition goes on, the reading is not acknowledged
+    |-- EpisodeError           the data manager: the registry of episodes was changed, damaged or cannot be written
     `-- SinkError
         |-- SinkUnavailableError   the forwarder: the same batch again, later
         |-- SinkRefusedError       a person: token, bucket or permission; everything is kept meanwhile
@@ -73,6 +74,10 @@ class TraceError(AcquisitionError):
 
 class JournalError(AcquisitionError):
     """The journal could not be written or read."""
+
+
+class EpisodeError(AcquisitionError):
+    """The registry of episodes was changed, is damaged, or could not be written or read."""
 
 
 class SinkError(AcquisitionError):

@@ -14,10 +14,22 @@ from acquisition.errors import AcquisitionError
 
 STALLED_MIN = 5
 """A sink that has taken nothing for so long, and has been owed something for so long, needs a person."""
+UNSYNCHRONISED_NS = 3_600_000_000_000
+"""The network and the right time may arrive after us; a clock that nobody has steered for so long needs a person."""
 _SPACE = 4096
 """The file ends with blanks up to a multiple of this, and with so many at least, to have room on a full disk."""
 STALE_NS = 10_000_000_000
 """A status file older than this belongs to a daemon that hangs or is gone."""
+
+
+_NAMES = ("make", "model")
+
+
+def told(identity: Mapping[str, str]) -> str:
+    """What a device says it is, in a line: make and model, then the rest by its name; empty if it says nothing."""
+    name = " ".join(identity[key] for key in _NAMES if identity.get(key))
+    rest = [f"{key.replace('_', ' ')} {text}" for key, text in identity.items() if key not in _NAMES and text]
+    return ", ".join([name, *rest] if name else rest)
 
 
 class _Part(BaseModel):
@@ -29,6 +41,10 @@ class DeviceHealth(_Part):
 
     Attributes:
         state: opening, open, lost or ended; `silent` when the link is open and nothing usable comes.
+        identity: Make, model, serial, firmware and the like, as far as profile and device tell.
+        frames_good: Messages that were used.
+        frames_bad: Messages that were not, the late ones among them.
+        frames_late: Replies that came when nobody waited for them any more.
         values: Values or samples stored, by channel.
         counters: The driver's: frames good and bad, bytes, rejections by reason.
         flags: Judgements below good, by reason.
@@ -45,6 +61,9 @@ class DeviceHealth(_Part):
     identity: Mapping[str, str] = {}
     last_reading_ns: int | None = None
     silent_since_ns: int | None = None
+    frames_good: int = 0
+    frames_bad: int = 0
+    frames_late: int = 0
     values: Mapping[str, int] = {}
     counters: Mapping[str, int] = {}
     flags: Mapping[str, int] = {}
@@ -66,6 +85,7 @@ class SinkHealth(_Part):
         oldest_unsent_ns: From when the oldest of them is; None if it has everything.
         points_per_second: What it took, over the last minute.
         last_error: What went wrong last, and what to mend if a person must; empty after a success.
+        attempts: Deliveries tried in a row without success.
     """
 
     id: str
@@ -79,6 +99,7 @@ class SinkHealth(_Part):
     quarantined: int = 0
     last_error: str = ""
     last_success_ns: int | None = None
+    attempts: int = 0
 
 
 class JournalHealth(_Part):
@@ -106,14 +127,30 @@ class JournalHealth(_Part):
 
 
 class ClockHealth(_Part):
-    """The clock: how far our UTC is ahead of the system's, and the steps it saw."""
+    """The clock: how far our UTC is ahead of the system's, the steps it saw, and what the kernel says of it.
+
+    Attributes:
+        synchronised: None where the kernel cannot be asked.
+        unsynchronised_since_ns: Since when it has not been, as far as we saw.
+        estimated_error_ns: How far off the system's clock probably is.
+        max_error_ns: How far off it is at most.
+    """
 
     ahead_ns: int
     steps: int
+    synchronised: bool | None = None
+    unsynchronised_since_ns: int | None = None
+    estimated_error_ns: int | None = None
+    max_error_ns: int | None = None
 
 
 class Health(_Part):
-    """Everything `ecmo-daq status` shows."""
+    """Everything `ecmo-daq status` shows.
+
+    Attributes:
+        stuck: What hangs, so that the watchdog will start the service again.
+        failure: Why the daemon could not start; nothing is recorded then.
+    """
 
     version: str
     site: str
@@ -126,10 +163,14 @@ class Health(_Part):
     journal: JournalHealth
     clock: ClockHealth
     restarts: Mapping[str, int] = {}
+    stuck: tuple[str, ...] = ()
+    failure: str = ""
 
     def problems(self) -> list[str]:
         """What a person should look at, one sentence each; empty when all is well."""
-        found = [f"device {d.id}: {d.error or 'the link is down'}" for d in self.devices if d.state == "lost"]
+        found = [f"nothing is recorded, the service cannot start: {self.failure}"] if self.failure else []
+        found += self.stuck
+        found += [f"device {d.id}: {d.error or 'the link is down'}" for d in self.devices if d.state == "lost"]
         found += [
             f"device {d.id}: the link is open but nothing usable comes" for d in self.devices if d.state == "silent"
         ]
@@ -145,11 +186,16 @@ class Health(_Part):
             found.append(
                 f"clock: our time is {self.clock.ahead_ns / 1e9:+.1f} s from the system's, after it was set back"
             )
+        since_ns = self.clock.unsynchronised_since_ns
+        if since_ns is not None and self.time_ns - since_ns > UNSYNCHRONISED_NS:
+            hours = (self.time_ns - since_ns) // 3_600_000_000_000
+            found.append(f"clock: the system's has not been synchronised for {hours} h: see chrony, systemd-timesyncd")
         found += [f"service {name}: restarted {count} times" for name, count in self.restarts.items()]
         return found
 
     def _trouble(self, sink: SinkHealth) -> str:
-        why = sink.last_error if sink.state in ("refused", "waiting") else ""
+        failing = sink.state in ("refused", "waiting") or sink.attempts
+        why = sink.last_error if failing else ""
         # Whatever it says of itself: what has been waiting for so long, while nothing was taken, will not go by itself.
         since_ns = max(sink.last_success_ns or self.started_ns, sink.oldest_unsent_ns or self.time_ns)
         minutes = (self.time_ns - since_ns) // 60_000_000_000
@@ -171,6 +217,7 @@ class Health(_Part):
         fresh = path.with_name(f".{path.name}.new")
         try:
             fresh.write_bytes(text.ljust((len(text) // _SPACE + 2) * _SPACE))
+            fresh.chmod(0o644)  # whatever the umask: it holds no reading and no secret, and anybody may need it
             os.replace(fresh, path)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):

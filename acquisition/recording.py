@@ -1,17 +1,35 @@
-"""Keeps the raw bytes of a link as a trace; identity is cut before anything is written (promise 9)."""
+"""Keeps the raw bytes of a link as traces; identity is cut before anything is written (promise 9)."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from acquisition.clock import Clock, Instant, rfc3339
+from acquisition.clock import NS, Clock, Instant, rfc3339
 from acquisition.driver import TraceCut
 from acquisition.errors import TraceError
-from acquisition.trace import Direction, TraceHeader, TraceWriter
+from acquisition.trace import Direction, Mark, TraceHeader, TraceWriter
 from acquisition.wire.identity import Redactor
 
 logger = logging.getLogger(__name__)
+
+DAY_NS = 86_400 * NS
+PATIENCE_NS = NS
+"""A file that is full waits so long for a request to begin the next one with, so that no reply stands there alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """When a new file is begun, besides at midnight UTC, and how much is kept.
+
+    Attributes:
+        file_bytes: Of one file.
+        quota_bytes: Of all files together; the oldest go.
+    """
+
+    file_bytes: int
+    quota_bytes: int
 
 
 class TraceRecorder:
@@ -23,6 +41,7 @@ class TraceRecorder:
         driver: Name of the driver, for the header.
         clock: The session's clock; the trace begins now.
         shared: Whether other devices are on the line.
+        rotation: Writes many files in place of one, each with the time of its beginning behind the name.
         cut: The driver's own, for a protocol in which identity has a form of its own.
 
     Attributes:
@@ -40,18 +59,19 @@ class TraceRecorder:
         driver: str,
         clock: Clock,
         shared: bool = False,
+        rotation: Rotation | None = None,
         cut: TraceCut | None = None,
     ) -> None:
-        start = clock.now()
-        self._start = start.mono_ns
+        self._path = path
+        self._header = TraceHeader(link, driver, started="", shared=shared)
+        self._rotation = rotation
         self._cut_received: TraceCut = cut or Redactor()
         self._cut_sent = Redactor()  # an acknowledgement repeats names that its request gave
         self._pieces = 0
-        self._last = 0
+        self._start = self._last = self._day = 0
+        self._full_since: int | None = None
         self.error: TraceError | None = None
-        self._writer = TraceWriter(
-            _unused(path), TraceHeader(link=link, driver=driver, started=rfc3339(start.utc_ns, 9), shared=shared)
-        )
+        self._writer = self._begin(clock.now())
 
     def received(self, data: bytes, instant: Instant) -> None:
         """Bytes that came."""
@@ -62,6 +82,14 @@ class TraceRecorder:
     def sent(self, data: bytes, instant: Instant) -> None:
         """Bytes that left; empty when the driver was woken and sent nothing."""
         self._write(">", self._cut_sent.feed(data), instant)
+
+    def lost(self, why: str, instant: Instant) -> None:
+        """The link was lost, or cannot be opened."""
+        self._write(">", b"", instant, Mark("lost", why))
+
+    def reopened(self, peer: str, instant: Instant) -> None:
+        """The link is open again."""
+        self._write(">", b"", instant, Mark("open", peer))
 
     @property
     def pieces(self) -> int:
@@ -75,22 +103,62 @@ class TraceRecorder:
         except TraceError as error:
             self._end(error)
 
-    def _write(self, direction: Direction, data: bytes, instant: Instant) -> None:
+    def _write(self, direction: Direction, data: bytes, instant: Instant, mark: Mark | None = None) -> None:
         if self.error is not None:
             return
-        # A reply that had to wait for the link bears an instant before what was received meanwhile.
-        self._last = max(self._last, instant.mono_ns - self._start)
         try:
-            self._writer.write(self._last, direction, data)
+            self._rotate(instant, asks=direction == ">" and bool(data))
+            # A reply that had to wait for the link bears an instant before what was received meanwhile.
+            self._last = max(self._last, instant.mono_ns - self._start)
+            self._writer.write(self._last, direction, data, mark)
         except TraceError as error:
             self._end(error)
         else:
             self._pieces += 1
 
+    def _rotate(self, instant: Instant, *, asks: bool) -> None:
+        if self._rotation is None:
+            return
+        if self._full_since is None:
+            if instant.utc_ns // DAY_NS == self._day and self._writer.size < self._rotation.file_bytes:
+                return
+            self._full_since = instant.mono_ns
+        if asks or instant.mono_ns - self._full_since >= PATIENCE_NS:
+            self._writer.close()
+            self._writer = self._begin(instant)
+
+    def _begin(self, instant: Instant) -> TraceWriter:
+        self._start, self._last = instant.mono_ns, 0
+        self._day = instant.utc_ns // DAY_NS
+        self._full_since = None
+        path = self._path
+        if self._rotation is not None:
+            self._make_room(self._rotation)
+            name, dot, suffix = path.name.partition(".")
+            began = rfc3339(instant.utc_ns).translate(str.maketrans("", "", "-:."))
+            path = path.with_name(f"{name}-{began}{dot}{suffix}")
+        header = replace(self._header, started=rfc3339(instant.utc_ns, 9))
+        self._header = replace(self._header, continues=True)
+        return TraceWriter(_unused(path), header)
+
+    def _make_room(self, rotation: Rotation) -> None:
+        files = trace_files(self._path)
+        sizes = {file: file.stat().st_size for file in files}
+        while files and sum(map(sizes.__getitem__, files)) + rotation.file_bytes > rotation.quota_bytes:
+            oldest = files.pop(0)
+            logger.info("%s: removed, its quota is used up", oldest)
+            oldest.unlink(missing_ok=True)
+
     def _end(self, error: TraceError) -> None:
         if self.error is None:
             self.error = error
             logger.error("recording ends after %d pieces: %s", self._pieces, error)
+
+
+def trace_files(path: Path) -> list[Path]:
+    """The files that a rotating recording to `path` has written, oldest first."""
+    name, _, suffix = path.name.partition(".")
+    return sorted(path.parent.glob(f"{name}-[0-9]*T[0-9]*Z*.{suffix}"))
 
 
 def _unused(path: Path) -> Path:

@@ -116,11 +116,12 @@ def build_driver(
         if found.ProfileType is None and profile is not None:
             raise ConfigError([f"driver {name!r} takes no profile"])
         if found.ProfileType is not None:
-            if profile is None:
+            if profile is None and not found.profile_optional:
                 have = ", ".join(available_profiles(search))
                 raise ConfigError([f"this key is missing: driver {name!r} needs a profile (have: {have})"])
-            path = find_profile(profile, search)
-            _check_profile(found.ProfileType, path)
+            if profile is not None:
+                path = find_profile(profile, search)
+                _check_profile(found.ProfileType, path)
     except ConfigError as error:
         mistakes += [Mistake(("profile",), text) for text in error.problems]
     if mistakes:

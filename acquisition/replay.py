@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import csv
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from acquisition.archive.tables import COLUMNS, rows
 from acquisition.catalogue import Catalogue
 from acquisition.clock import SystemClock
 from acquisition.driver import Driver
 from acquisition.errors import ConfigError, TransportError
-from acquisition.model import Observation, json_line
+from acquisition.model import Observation
 from acquisition.recording import TraceRecorder
 from acquisition.registry import build_driver
-from acquisition.session import Session
+from acquisition.session import Keeper, Session
 from acquisition.stamping import Stamper
 from acquisition.trace import read_trace
-from acquisition.transports.trace import TraceTransport
+from acquisition.transports.trace import Gate, TraceTransport
 from acquisition.transports.url import check_link, open_link
 
 RAW = "raw"
@@ -52,72 +51,103 @@ class Handing:
         return future
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How a replay went.
+
+    Attributes:
+        damage: What was wrong with the file where the replay ended; None for a sound one.
+        cut_short: Whether something may follow the damage.
+        unmatched: Frames sent now and not then, or then and not now.
+        pacing_errors_ns: How late each paced piece was handed out, sorted.
+    """
+
+    damage: str | None
+    cut_short: bool
+    unmatched: int
+    pacing_errors_ns: tuple[int, ...]
+
+    def pacing_ms(self, part: float) -> float:
+        """The pacing error that `part` of all pieces do not exceed, milliseconds."""
+        errors = self.pacing_errors_ns
+        return errors[min(len(errors) - 1, int(part * len(errors)))] / 1e6
+
+
 async def replay(
-    trace: Path,
+    trace: Path | Sequence[Path],
     driver: Driver,
     take: Callable[[Observation], None],
     *,
     device: str | None = None,
     speed: float | None = None,
     zone: ZoneInfo | None = None,
-) -> str | None:
+    gate: Gate | None = None,
+    keeper: Keeper | None = None,
+) -> Replayed:
     """Runs a trace through a driver, a session and a stamper, as a live link would be.
 
     Args:
-        trace: The file.
+        trace: The file, or the files of a rotating recording in order; a damaged one is played up to the damage.
         driver: Fresh.
         take: Gets every observation in order.
         device: Id in the observations; the driver's name by default.
         speed: A factor; as fast as possible by default.
         zone: Zone of the device's own clock.
-
-    Returns:
-        What was wrong with the last line of the file, if it was cut off.
+        gate: Awaited before each piece.
+        keeper: A journal that observations go to besides.
 
     Raises:
-        TraceError: the file is damaged before its last line.
+        TraceError: the file is no trace.
     """
     device = device or type(driver).__module__.rpartition(".")[2]
-    transport = TraceTransport(trace, speed)
+    transport = TraceTransport(trace, speed, gate=gate)
     stamper = Stamper(device, Catalogue.shipped(), zone=zone)
-    keeper = Handing(take, acknowledges=True)
     driver.shares_line = transport.header.shared
-    floor = transport if driver.shares_line else None
-    session = Session(device, driver, transport, transport.clock, keeper, stamper, floor=floor)
+    session = Session(
+        device,
+        driver,
+        transport,
+        transport.clock,
+        keeper or Handing(take, acknowledges=True),
+        stamper,
+        floor=transport if driver.shares_line else None,
+        listener=take if keeper else None,
+        first_retry_s=0.0,
+    )
     await session.run()
-    return transport.damage
+    return Replayed(
+        transport.damage,
+        transport.cut_short,
+        transport.sends_unmatched,
+        tuple(sorted(transport.pacing_errors_ns)),
+    )
 
 
-async def replay_trace(
-    trace: Path,
-    driver_name: str | None,
-    profile: str | None,
-    options: Mapping[str, Any],
-    speed: float | None,
-    timezone: str,
-    out: TextIO,
-    *,
-    as_json: bool,
-) -> str:
-    """The command `replay`: observations to `out`, as JSON Lines or CSV.
-
-    Returns:
-        What was seen, in one sentence.
+def driver_for(trace: Path, name: str | None, profile: str | None, options: Mapping[str, Any]) -> Driver:
+    """A fresh driver for a trace, the one that recorded it unless another is named.
 
     Raises:
-        ConfigError: no such driver, profile, option or zone.
-        TraceError: the file is damaged before its last line.
+        ConfigError: no such driver, profile or option, or the trace names none.
+        TraceError: the file is no trace.
     """
     header, pieces = read_trace(trace)
     pieces.close()
-    name = driver_name or header.driver
+    name = name or header.driver
     if not name or name == RAW:
         raise ConfigError([f"{trace}: the trace names no driver; give --driver"])
-    driver = build_driver(name, profile, options, Catalogue.shipped(), (trace.parent, Path()))
-    take, count = _printer(out, as_json=as_json)
-    damage = await replay(trace, driver, take, speed=speed, zone=zone_of(timezone))
-    counters = ", ".join(f"{key} {number}" for key, number in sorted(driver.counters.items()))
-    return f"{trace}: {count()} observations ({counters})" + (f"; {damage}" if damage else "")
+    return build_driver(name, profile, options, Catalogue.shipped(), (trace.parent, Path()))
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The zone of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ConfigError([f"--timezone {name}: unknown; use an IANA name such as Europe/Paris"]) from None
 
 
 async def record_link(
@@ -171,32 +201,3 @@ async def record_link(
     if recorder.error is not None:
         raise recorder.error
     return recorder.pieces
-
-
-def _printer(out: TextIO, *, as_json: bool) -> tuple[Callable[[Observation], None], Callable[[], int]]:
-    counted = 0
-    table = csv.writer(out, lineterminator="\n")
-    if not as_json:
-        table.writerow(COLUMNS)
-
-    def take(observation: Observation) -> None:
-        nonlocal counted
-        counted += 1
-        if as_json:
-            out.write(json_line(observation) + "\n")
-        else:
-            table.writerows(rows(observation, Catalogue.shipped()))
-
-    return take, lambda: counted
-
-
-def zone_of(name: str) -> ZoneInfo:
-    """The time zone of that name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ConfigError([f"--timezone {name}: unknown; use an IANA name such as Europe/Paris"]) from None

@@ -13,7 +13,7 @@ from rich.text import Text
 from acquisition.catalogue import Catalogue
 from acquisition.clock import NS, rfc3339
 from acquisition.growth import MOST_HOURS
-from acquisition.health import DeviceHealth, Health
+from acquisition.health import ClockHealth, DeviceHealth, Health, told
 from acquisition.journal.reader import JournalStat
 from acquisition.live import LiveValue, LiveView
 from acquisition.model import Quality
@@ -79,13 +79,14 @@ def braille(samples: Sequence[float], columns: int, rows: int) -> str:
 def status_screen(health: Health, now_ns: int) -> RenderableType:
     """Devices, sinks, journal and what needs a person."""
     devices = Table(title="devices", title_justify="left", expand=True)
-    for column in ("device", "driver", "link", "state", "last reading", "stored", "bad frames", "gaps"):
+    for column in ("device", "driver", "link", "state", "last reading", "stored", "frames good, bad, late", "gaps"):
         devices.add_column(column, overflow="fold")
     for device in health.devices:
+        frames = f"{device.frames_good:,}, {device.frames_bad:,}, {device.frames_late:,}"
         last = "never" if device.last_reading_ns is None else age(now_ns - device.last_reading_ns) + " ago"
         devices.add_row(
             device.id, device.driver, Text(device.link), Text(device.state, style=_LINK.get(device.state, "")), last,
-            f"{sum(device.values.values()):,}", f"{device.counters.get('frames_bad', 0):,}", str(device.gaps),
+            f"{sum(device.values.values()):,}", frames, str(device.gaps),
         )  # fmt: skip
     sinks = Table(title="sinks", title_justify="left", expand=True)
     for column in ("sink", "state", "delivered", "backlog", "outage may last", "rejected"):
@@ -106,21 +107,31 @@ def status_screen(health: Health, now_ns: int) -> RenderableType:
     )
     problems = [Text(f"! {problem}", style="red") for problem in health.problems()]
     errors = [Text(f"sink {sink.id}: {sink.last_error}", style="yellow") for sink in health.sinks if sink.last_error]
-    clocks = [Text(line) for line in [_clocks(health.devices)] if line]
+    clocks = [Text(line) for line in (_system_clock(health.clock), _clocks(health.devices)) if line]
+    identities = [Text(f"{device.id}: {what}") for device in health.devices if (what := told(device.identity))]
     return Group(
-        _headline(health, now_ns), devices, sinks, *errors, *clocks, Text(size),
+        _headline(health, now_ns), devices, *identities, sinks, *errors, *clocks, Text(size),
         *(problems or [Text("all is well", "green")]),
     )  # fmt: skip
 
 
+def _system_clock(clock: ClockHealth) -> str:
+    """What the kernel says of its clock; empty where it cannot be asked."""
+    if clock.synchronised is None:
+        return ""
+    if not clock.synchronised:
+        return "system clock: not synchronised"
+    return f"system clock: synchronised, estimated error {(clock.estimated_error_ns or 0) / 1e6:.1f} ms"
+
+
 def _clocks(devices: Iterable[DeviceHealth]) -> str:
     """How far the devices' own clocks are from ours; empty if none has one."""
-    told = []
+    each = []
     for device in devices:
         if device.clock_ahead_ns is not None:
             drift = "" if device.clock_drift_ppm is None else f" drifting {device.clock_drift_ppm:+.0f} ppm"
-            told.append(f"{device.id} {device.clock_ahead_ns / NS:+.1f} s{drift}")
-    return f"clocks against ours: {', '.join(told)}" if told else ""
+            each.append(f"{device.id} {device.clock_ahead_ns / NS:+.1f} s{drift}")
+    return f"clocks against ours: {', '.join(each)}" if each else ""
 
 
 def journal_screen(stat: JournalStat) -> RenderableType:

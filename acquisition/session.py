@@ -47,6 +47,14 @@ class Recorder(Protocol):
         """Bytes that left; empty when the driver was woken and sent nothing."""
         ...
 
+    def lost(self, why: str, instant: Instant) -> None:
+        """The link was lost, or cannot be opened."""
+        ...
+
+    def reopened(self, peer: str, instant: Instant) -> None:
+        """The link is open again."""
+        ...
+
 
 class LinkState(StrEnum):
     """Where a session stands with its link."""
@@ -88,6 +96,7 @@ class Session:
         recorder: Keeps the raw bytes, if wanted.
         floor: To be claimed before the driver speaks, on a line that is shared.
         listener: Shown every observation when it is made, for the live view.
+        first_retry_s: How soon a lost link is opened again.
     """
 
     def __init__(
@@ -102,6 +111,7 @@ class Session:
         recorder: Recorder | None = None,
         floor: Floor | None = None,
         listener: Callable[[Observation], None] | None = None,
+        first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
         self.device = device
         self.driver = driver
@@ -113,19 +123,20 @@ class Session:
         self._recorder = recorder
         self._floor = floor
         self._listener = listener
+        self._first_retry_s = first_retry_s
         self._bad_before = 0
         self._unsynced: set[asyncio.Future[None]] = set()
         self._replies: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Opens, pumps, reopens; returns when the link has ended for good."""
-        retry = FIRST_RETRY_S
+        retry = self._first_retry_s
         try:
             while True:
                 try:
                     async with self._transport:
                         self._opened()
-                        retry = FIRST_RETRY_S
+                        retry = self._first_retry_s
                         await self._pump()
                 except LinkEndedError:
                     self.status.state = LinkState.ENDED
@@ -148,6 +159,11 @@ class Session:
             self._yield_floor()
             while True:
                 await self._turn()
+        except LinkEndedError:
+            raise
+        except TransportError as error:
+            self._lost(error)  # before the farewell, which nobody hears
+            raise
         finally:
             await self._farewell()
 
@@ -266,7 +282,10 @@ class Session:
         status.opened += 1
         if status.state is LinkState.LOST:
             logger.info("%s: link open again: %s", self.device, status.peer)
-            self._tell(EventKind.LINK, f"link open again: {status.peer}")
+            instant = self._clock.now()
+            if self._recorder:
+                self._recorder.reopened(status.peer, instant)
+            self._tell(f"link open again: {status.peer}", instant)
         status.state, status.error = LinkState.OPEN, ""
 
     def _lost(self, error: TransportError) -> None:
@@ -276,11 +295,14 @@ class Session:
         if status.error != str(error):
             logger.warning("%s: %s", self.device, error)
         if was_open or status.state is LinkState.OPENING:
-            self._tell(EventKind.LINK, f"link lost: {error}" if was_open else f"link cannot be opened: {error}")
+            instant = self._clock.now()
+            if self._recorder:
+                self._recorder.lost(str(error), instant)
+            self._tell(f"link lost: {error}" if was_open else f"link cannot be opened: {error}", instant)
         status.state, status.error = LinkState.LOST, str(error)
 
-    def _tell(self, kind: EventKind, text: str) -> None:
-        self._append([self.stamper.event(kind, text, {}, self._clock.now())], ())
+    def _tell(self, text: str, instant: Instant) -> None:
+        self._append([self.stamper.event(EventKind.LINK, text, {}, instant)], ())
 
     def _count(self, observations: Sequence[Observation], instant: Instant) -> None:
         values = self.status.values

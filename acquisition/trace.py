@@ -11,7 +11,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, Self, TextIO, TypeAlias, cast
@@ -27,6 +27,7 @@ FLUSH_NS = NS
 """A compressed trace is brought up to date on disk when this much recorded time has passed."""
 
 Direction: TypeAlias = Literal["<", ">"]
+Turn: TypeAlias = Literal["lost", "open"]
 _UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
 
 
@@ -39,6 +40,7 @@ class TraceHeader:
         driver: Name of the driver that spoke over it; empty if none did.
         started: RFC 3339 time of `t` = 0.
         shared: Other devices were on the line: the driver spoke when it was its turn, not when it wished.
+        continues: The conversation began in the file before.
     """
 
     link: str
@@ -47,6 +49,7 @@ class TraceHeader:
     format: str = FORMAT
     version: int = VERSION
     shared: bool = False
+    continues: bool = False
 
     @property
     def started_ns(self) -> int:
@@ -54,20 +57,35 @@ class TraceHeader:
         return from_rfc3339(self.started)
 
 
+class Mark(NamedTuple):
+    """What became of the link at that instant, which no byte tells.
+
+    Attributes:
+        turn: `lost`, also where it could not be opened; `open` again.
+        text: Why, or who is at the other end.
+    """
+
+    turn: Turn
+    text: str
+
+
 class Piece(NamedTuple):
     """Bytes that were received (`<`) or sent (`>`) in one go.
 
-    An empty `>` says that the driver was woken at that instant and sent nothing.
+    An empty `>` says that the driver was woken at that instant and sent nothing, or, with a mark, what became of the
+    link; who does not know of marks takes it for the former, which changes nothing.
 
     Attributes:
         t_ns: Nanoseconds since the header's `started`.
         direction: `<` received, `>` sent.
         data: The bytes.
+        mark: What became of the link.
     """
 
     t_ns: int
     direction: Direction
     data: bytes
+    mark: Mark | None = None
 
 
 class TraceWriter:
@@ -101,19 +119,24 @@ class TraceWriter:
             self._raw, self._packed = raw, packed
             self._opened = opened.pop_all()
         self._last = self._flushed = 0
-        fields = asdict(header)
-        if not header.shared:
-            del fields["shared"]  # for readers of the first version
+        # What is not true is left out, for readers of the first version.
+        fields = {key: value for key, value in asdict(header).items() if value is not False}
         self._write_line(fields)
         self.flush()
 
-    def write(self, t_ns: int, direction: Direction, data: bytes) -> None:
+    @property
+    def size(self) -> int:
+        """Bytes of the file, but for what is not flushed yet."""
+        return self._raw.tell()
+
+    def write(self, t_ns: int, direction: Direction, data: bytes, mark: Mark | None = None) -> None:
         """Appends one piece.
 
         Args:
             t_ns: Nanoseconds since the header's `started`; not before the piece written last.
             direction: `<` received, `>` sent.
             data: The bytes; empty only for a turn in which nothing was sent.
+            mark: What became of the link; with an empty `>`.
 
         Raises:
             TraceError: `t_ns` is earlier than the last piece's, or the disk refuses.
@@ -121,7 +144,10 @@ class TraceWriter:
         if t_ns < self._last:
             raise TraceError(f"a piece at {t_ns} ns cannot follow one at {self._last} ns")
         self._last = t_ns
-        self._write_line({"t": t_ns, "d": direction, "x": data.hex()})
+        line: dict[str, object] = {"t": t_ns, "d": direction, "x": data.hex()}
+        if mark is not None:
+            line |= {"e": mark.turn, "w": mark.text}
+        self._write_line(line)
         if self._each_line or t_ns - self._flushed >= FLUSH_NS:
             self._flushed = t_ns
             self.flush()
@@ -241,6 +267,58 @@ def read_trace(path: Path | str) -> tuple[TraceHeader, Pieces]:
     return header, Pieces(name, file)
 
 
+class Chain(Iterator[Piece]):
+    """The pieces of several traces of one link as one, times since the start of the first.
+
+    Where a file does not continue the one before, the link is lost and open again: the recording, and with it the
+    conversation, began anew. Damage inside a file ends the chain.
+
+    Args:
+        paths: At least one, in order of time.
+
+    Raises:
+        TraceError: as `read_trace`, also from iteration; the files are not in order.
+
+    Attributes:
+        header: Of the first.
+        damage: What was wrong with the last line of a file, the first such.
+    """
+
+    def __init__(self, paths: Sequence[Path | str]) -> None:
+        self.damage: str | None = None
+        self._paths = list(paths)
+        self.header, self._open = read_trace(self._paths[0])
+        self._source = self._read()
+
+    def __next__(self) -> Piece:
+        return next(self._source)
+
+    def close(self) -> None:
+        """Closes the file that is being read."""
+        self._source.close()
+        self._open.close()
+
+    def _read(self) -> Generator[Piece, None, None]:
+        last = yield from self._shifted(0)
+        for path in self._paths[1:]:
+            header, self._open = read_trace(path)
+            offset = header.started_ns - self.header.started_ns
+            if offset < last:
+                raise TraceError(f"{path} begins before the trace that comes before it ends", hint="give them in order")
+            if not header.continues:
+                yield Piece(last, ">", b"", Mark("lost", "the recording ended"))
+                yield Piece(offset, ">", b"", Mark("open", header.link))
+            last = yield from self._shifted(offset)
+
+    def _shifted(self, offset: int) -> Generator[Piece, None, int]:
+        last = offset
+        for piece in self._open:
+            last = piece.t_ns + offset
+            yield piece._replace(t_ns=last) if offset else piece
+        self.damage = self.damage or self._open.damage
+        return last
+
+
 def _header(name: str, line: str) -> TraceHeader:
     hint = f'the first line must be {{"format":"{FORMAT}","version":{VERSION},"link":…,"driver":…,"started":…}}'
     try:
@@ -251,8 +329,9 @@ def _header(name: str, line: str) -> TraceHeader:
             hint = f"this program reads version {VERSION}; use the version of ecmo-daq that wrote the trace"
             raise ValueError(f"version is {fields['version']!r}")
         header = TraceHeader(
-            str(fields["link"]), str(fields["driver"]), fields["started"], shared=fields.get("shared") is True
-        )
+            str(fields["link"]), str(fields["driver"]), fields["started"],
+            shared=fields.get("shared") is True, continues=fields.get("continues") is True,
+        )  # fmt: skip
         from_rfc3339(header.started)
     except KeyError as error:
         raise TraceError(f"{name}, line 1: {error} is missing", hint=hint) from None
@@ -268,7 +347,8 @@ def _piece(line: str) -> Piece:
         raise ValueError(f"t is {t_ns!r}")
     if direction not in ("<", ">"):
         raise ValueError(f"d is {direction!r}")
-    return Piece(t_ns, direction, bytes.fromhex(fields["x"]))
+    mark = Mark(fields["e"], str(fields.get("w", ""))) if fields.get("e") in ("lost", "open") else None
+    return Piece(t_ns, direction, bytes.fromhex(fields["x"]), mark)
 
 
 def _packed(raw: BinaryIO, suffix: str) -> BinaryIO:

@@ -6,7 +6,18 @@ import json
 
 from rich.console import Console
 
-from benchmarks import drain, growth, hl7_decode, journal_disk, journal_speed, latency, load, queues, replay_speed
+from benchmarks import (
+    drain,
+    export_speed,
+    growth,
+    hl7_decode,
+    journal_disk,
+    journal_speed,
+    latency,
+    load,
+    queues,
+    replay_speed,
+)
 from benchmarks.processes import BUILD
 from benchmarks.result import Result
 from benchmarks.table import as_json, as_table
@@ -20,6 +31,7 @@ MEASUREMENTS = (
     queues.measure,
     drain.measure,
     growth.measure,
+    export_speed.measure,
     load.measure,
 )
 

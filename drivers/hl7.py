@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from acquisition.catalogue import Catalogue
 from acquisition.driver import Driver, DriverOptions, Profile, Samples, WallTime
@@ -48,6 +48,27 @@ class Hl7Options(DriverOptions):
     sentinels: tuple[float, ...] = ()
 
 
+class Hl7Profile(Profile):
+    """A dialect: what a maker's gateways say differently from IHE PCD-01.
+
+    Attributes:
+        channels: As in the options, which go before it.
+        sentinels: Numbers that it sends for "no value", besides those that are known of others.
+        charset: Of messages that do not declare one in MSH-18, by its name in HL7 table 0211.
+    """
+
+    channels: dict[str, str] = Field(default_factory=dict)
+    sentinels: tuple[float, ...] = ()
+    charset: str = ""
+
+    @field_validator("charset")
+    @classmethod
+    def _known(cls, charset: str) -> str:
+        if charset and not hl7.is_charset(charset):
+            raise ValueError(f"{charset!r} is no name of table 0211 that is read here, such as 8859/1")
+        return charset
+
+
 Row = list[str]
 """An OBX, its fields by their HL7 number."""
 Facets = dict[str, Row]
@@ -71,17 +92,22 @@ class Hl7Driver(Driver):
     """
 
     Options: ClassVar[type[DriverOptions]] = Hl7Options
+    ProfileType: ClassVar[type[Profile] | None] = Hl7Profile
+    profile_optional: ClassVar[bool] = True
     max_buffer: ClassVar[int] = mllp.DEFAULT_MAX_BYTES + 4096
 
     def __init__(self, options: DriverOptions, catalogue: Catalogue, profile: Profile | None = None) -> None:
         super().__init__(options, catalogue, profile)
         settings = Hl7Options.model_validate(options.model_dump())
-        strangers = sorted(name for name in settings.channels.values() if name not in catalogue)
+        dialect = profile if isinstance(profile, Hl7Profile) else Hl7Profile(name="", source="")
+        channels = {**dialect.channels, **settings.channels}
+        strangers = sorted(name for name in channels.values() if name not in catalogue)
         if strangers:
             raise ConfigError([f"channels: {name!r} is not in the catalogue" for name in strangers])
         self._bed = settings.bed
         self._deframer = mllp.Deframer(settings.max_message_bytes)
-        self._planner = Planner(catalogue, settings.channels, settings.sentinels, self.told)
+        self._planner = Planner(catalogue, channels, (*dialect.sentinels, *settings.sentinels), self.told)
+        self._charset = dialect.charset
         self._unkeyed = 0
 
     def on_start(self, now: int) -> None:
@@ -109,7 +135,7 @@ class Hl7Driver(Driver):
 
     def _take(self, raw: bytes, now: int) -> None:
         try:
-            message = hl7.parse(raw)
+            message = hl7.parse(raw, self._charset)
         except WireError:
             self.reject("message")
             return

@@ -133,7 +133,6 @@ class ModbusDriver(Driver):
         self._timeout = round(options.timeout_s * NS_PER_S)
         reads = [block.read for block in self._blocks] + (list(self._probes.both) if self._serial else [])
         self._allowed = frozenset(self._without_transaction(self._framing.encode(read, 0)) for read in reads)
-        self.identity = dict(zip(("make", "model"), profile.name.split(" ", 1), strict=False))
         self._transaction = 0
         self._outstanding: dict[int, None] = {}
         self._told: dict[str, float] = {}

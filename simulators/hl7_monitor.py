@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.clock import NS, Clock, SystemClock
+from acquisition.model import MISSING_COUNT
 from simulators.arterial_line import ArterialLine
+from simulators.faults import FaultKind
 
 DEFAULT_LINK = "tcp://127.0.0.1:2575"
 ACK_TIMEOUT_NS = 10 * NS
+CLOCK_JUMP_NS = 3600 * NS
 EUI64 = "02005EFFFE000001"
 FICTITIOUS_PID = "PID|1||SIM-4711^^^SIMHOSPITAL^MR||FICTITIOUS^PERSON^^^^^L||19010101|U"
 COUNTER = "1^SIM_COUNTER^99ECMODAQSIM"
@@ -164,6 +167,13 @@ class Hl7Monitor:
         """Makes no more reports; those that wait are still delivered."""
         self._stopped = True
 
+    def provoke(self, kind: FaultKind) -> bool:
+        """Misbehaves once; whether it can in that way."""
+        if kind is not FaultKind.CLOCK_JUMP:
+            return False
+        self._ahead_ns += CLOCK_JUMP_NS
+        return True
+
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Sends what is due, oldest first, each only when the one before is acknowledged."""
         while True:
@@ -246,7 +256,8 @@ class Hl7Monitor:
             name, place, unit = WAVES[channel]
             per_turn = source.rate_hz * self._every_ns / NS
             count = round((self._turns + 1) * per_turn) - round(self._turns * per_turn)
-            samples = "^".join(map(str, source.take(count).tolist()))
+            taken = source.take(count)
+            samples = "^".join(map(str, np.where(taken == MISSING_COUNT, INOP, taken).tolist()))
             if not samples:
                 continue  # a lead that gives nothing has no row
             rows += [
@@ -261,6 +272,11 @@ class Hl7Monitor:
 def create(readings: Readings) -> Hl7Monitor:
     """The device as the simulator command attaches it."""
     return Hl7Monitor(readings)
+
+
+def play(numerics: Readings, waves: Mapping[str, WaveSource], clock: Clock) -> Hl7Monitor:
+    """The device as `ecmo-sim play` attaches it; a channel that HL7 has no code for here is left out."""
+    return Hl7Monitor(numerics, {name: wave for name, wave in waves.items() if name in WAVES}, clock=clock)
 
 
 async def _answer_to(control_id: str, reader: asyncio.StreamReader) -> str:

@@ -134,14 +134,17 @@ async def _pty(path: Path, device: Device) -> AsyncIterator[str]:
 @contextlib.asynccontextmanager
 async def _listener(host: str, port: int, device: Device) -> AsyncIterator[str]:
     writers: set[asyncio.StreamWriter] = set()
+    talking: set[asyncio.Task[None] | None] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers.add(writer)
+        talking.add(asyncio.current_task())
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 await device.converse(reader, writer)
         finally:
             writers.discard(writer)
+            talking.discard(asyncio.current_task())
             writer.close()
 
     server = await asyncio.start_server(serve, host, port)
@@ -151,6 +154,10 @@ async def _listener(host: str, port: int, device: Device) -> AsyncIterator[str]:
         server.close()
         for writer in list(writers):
             writer.transport.abort()
+        left = [task for task in talking if task is not None]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

@@ -12,10 +12,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from simulators.faults import FaultKind
+
 ILLEGAL_FUNCTION = 1
 ILLEGAL_ADDRESS = 2
 ILLEGAL_VALUE = 3
 READ_INPUT = 4
+LATE_S = 1.6
+"""Longer than anybody waits for a reply."""
 WRITES = (5, 6, 15, 16, 22, 23)
 
 Readings = Callable[[], Mapping[str, float]]
@@ -73,6 +77,16 @@ class ModbusServer:
         self._registers = registers
         self._unit = unit
         self._tcp = tcp
+
+    def provoke(self, kind: FaultKind) -> bool:
+        """Misbehaves once, with the next reply; whether it can in that way."""
+        if kind is FaultKind.LATE:
+            self.faults.append(Fault(delay_s=LATE_S))
+        elif kind is FaultKind.WRONG_UNIT:
+            self.faults.append(Fault(unit=self._unit + 1))
+        else:
+            return False
+        return True
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answers until the other end goes."""

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from simulators.faults import FaultKind
 from simulators.modbus_server import ModbusServer, Readings, Registers, signed
 
 DEFAULT_LINK = "pty:///tmp/ecmo-pump"
@@ -49,6 +50,13 @@ class SimPumpConsole(ModbusServer):
         super().__init__(self._map, _COUNTER, unit=unit, tcp=tcp)
         self.counter = 0
         self._readings = readings
+
+    def provoke(self, kind: FaultKind) -> bool:
+        """As any unit; besides, its counter rolls over."""
+        if kind is FaultKind.ROLL_OVER:
+            self.counter = 0xFFFFFFFF
+            return True
+        return super().provoke(kind)
 
     def _map(self, wanted: range) -> Registers:
         if _COUNTER in wanted:

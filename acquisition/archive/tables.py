@@ -1,39 +1,14 @@
-"""Observations as rows for people and statistics programs: CSV in the long form, JSON Lines."""
+"""Observations as rows for people: the long form, one value, sample or state a row."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator
-from typing import TextIO
+from collections.abc import Iterator
 
 from acquisition.catalogue import Catalogue
 from acquisition.clock import rfc3339
-from acquisition.model import Event, Numerics, Observation, Waveform, json_line
+from acquisition.model import Event, Numerics, Observation, Waveform
 
 COLUMNS = ("time", "time_ns", "device", "channel", "value", "unit", "state", "quality", "device_time")
-
-
-def write_json(observations: Iterable[Observation], out: TextIO) -> int:
-    """One observation a line (DESIGN.md section 10); returns how many."""
-    count = 0
-    for count, observation in enumerate(observations, 1):  # noqa: B007 - the count is the result
-        out.write(json_line(observation) + "\n")
-    return count
-
-
-def write_csv(observations: Iterable[Observation], out: TextIO, catalogue: Catalogue) -> int:
-    """One value, sample or state a row, times in UTC, units by the catalogue; returns how many rows.
-
-    An event has its kind in `channel` and its text in `value`.
-    """
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    count = 0
-    for observation in observations:
-        for row in rows(observation, catalogue):
-            writer.writerow(row)
-            count += 1
-    return count
 
 
 def rows(observation: Observation, catalogue: Catalogue) -> Iterator[tuple[object, ...]]:

@@ -153,6 +153,10 @@ class Journal:
         with _writing():
             self._cursors.end_run(end_ns)
 
+    def sign_of_life(self) -> asyncio.Future[None]:
+        """Done when the writer's thread has come round once more; refusals of the disk are none of its business."""
+        return self._writer.between_groups(lambda: None)
+
     # -- space -------------------------------------------------------------------------------------------------------
 
     async def tidy(self, limits: Limits, sinks: Collection[str], now_ns: int) -> list[Dropped]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from acquisition.clock import NS, ManualClock
-from acquisition.errors import LinkEndedError, TransportError
-from acquisition.trace import Piece, Pieces, read_trace
+from acquisition.errors import LinkEndedError, TraceError, TransportError
+from acquisition.trace import Chain, Piece
 
 SLACK_NS = 250_000_000
 """A driver that waits for an instant acts a little after it; the trace has the true one, so it goes first."""
@@ -20,39 +21,51 @@ MAX_UNPAIRED = 64
 """How far what is sent now may be apart from what was sent then before it counts as different."""
 MAX_PACING_ERRORS = 1 << 16
 
+Gate: TypeAlias = Callable[[Piece], Awaitable[None]]
+
 
 class TraceTransport:
     """Plays a trace.
 
     Its `clock` stands at the piece handed out last: UTC from the header, the monotonic scale from 0. Entering again
     goes on where it was left. A turn in which the recorded driver sent something, or was woken, is an empty `receive`
-    at the recorded instant, so that the driver acts at the time it acted then.
+    at the recorded instant, so that the driver acts at the time it acted then. Where the link was lost, `receive`
+    fails as it did then, and entering again goes to where it was open again. Damage ends the trace.
 
     Args:
-        path: The trace.
+        path: The trace, or the files of a rotating recording in order.
         speed: How many times as fast as it was recorded; None or infinity for as fast as it can be read.
+        gate: Awaited before each piece is handed out; for going step by step.
 
     Raises:
-        TraceError: the file is no trace; from `receive`, that it is damaged before its last line.
+        TraceError: the file is no trace.
 
     Attributes:
         header: The trace's first line.
         clock: The trace's time.
         speed: As given; None for as fast as possible.
         pacing_errors_ns: How late each of the last paced pieces was handed out.
-        damage: What was wrong with the trace's last line, once it is over.
+        damage: What was wrong with the trace where it ended, once it is over.
+        cut_short: Whether something may follow the damage.
     """
 
-    def __init__(self, path: Path | str, speed: float | None = None) -> None:
-        self.header, pieces = read_trace(path)
-        pieces.close()
+    def __init__(
+        self, path: Path | str | Sequence[Path], speed: float | None = None, *, gate: Gate | None = None
+    ) -> None:
+        self._paths = [path] if isinstance(path, Path | str) else list(path)
+        chain = Chain(self._paths)
+        chain.close()
+        self.header = chain.header
         self.clock = ManualClock(self.header.started_ns)
         self.pacing_errors_ns: deque[int] = deque(maxlen=MAX_PACING_ERRORS)
         self.damage: str | None = None
-        self._path = str(path)
+        self.cut_short = False
+        self._gate = gate
+        self._lost = False
+        self._peer = self._path = ", ".join(map(str, self._paths))
         self.speed = None if speed is None or math.isinf(speed) else speed
         self._start_s: float | None = None
-        self._pieces: Pieces | None = None
+        self._pieces: Chain | None = None
         self._next: Piece | None = None
         self._taken = 0
         self._unmatched = 0
@@ -62,8 +75,8 @@ class TraceTransport:
 
     @property
     def peer(self) -> str:
-        """The file."""
-        return self._path
+        """The file; who was at the other end, once the link was opened again."""
+        return self._peer
 
     @property
     def sends_unmatched(self) -> int:
@@ -71,18 +84,21 @@ class TraceTransport:
         return self._unmatched + len(self._recorded) + len(self._sent)
 
     async def __aenter__(self) -> Self:
-        _, self._pieces = read_trace(self._path)
+        self._pieces = Chain(self._paths)
         for _ in range(self._taken):
             next(self._pieces)
-        self._next = next(self._pieces, None)
+        self._look_ahead()
+        try:
+            await self._open_again()
+        except BaseException:
+            self._close()
+            raise
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        pieces, self._pieces, self._next = self._pieces, None, None
-        if pieces is not None:
-            pieces.close()
+        self._close()
 
     async def aclose(self) -> None:
         """Nothing outlives a replay."""
@@ -91,15 +107,13 @@ class TraceTransport:
         """The next recorded bytes; empty at a recorded send, or when `timeout_s` of the trace's time passes before.
 
         Raises:
-            TransportError: the trace is not open.
-            LinkEndedError: the trace is over.
-            TraceError: the trace is damaged from here on.
+            TransportError: the trace is not open; the link was lost here.
+            LinkEndedError: the trace is over, or damaged from here on.
         """
         if self._pieces is None:
             raise TransportError(f"{self._path} is not open")
         piece = self._next
         if piece is None:
-            self.damage = self._pieces.damage
             raise LinkEndedError(f"{self._path} is over")
         if timeout_s is not None:
             deadline = self.clock.now().mono_ns + round(timeout_s * NS)
@@ -107,15 +121,11 @@ class TraceTransport:
                 self._at_send = False
                 await self._reach(deadline)
                 return b""
-        await self._reach(piece.t_ns)
-        self._taken += 1
-        self._next = next(self._pieces, None)
-        self._at_send = piece.direction == ">"
-        if not self._at_send:
-            return piece.data
-        if piece.data:
-            self._pair(piece.data, self._recorded, self._sent)
-        return b""
+        await self._take(piece)
+        if piece.mark is not None and piece.mark.turn == "lost":
+            self._lost = True
+            raise TransportError(piece.mark.text)
+        return b"" if self._at_send else piece.data
 
     async def send(self, data: bytes) -> None:
         """Compares with what was sent when the trace was recorded; nothing leaves."""
@@ -128,6 +138,43 @@ class TraceTransport:
 
     def release(self) -> None:
         """As `Floor.release`: nobody waits."""
+
+    async def _open_again(self) -> None:
+        """Goes to where the link was opened; what was said to it meanwhile, nobody heard."""
+        while (piece := self._next) is not None:
+            turn = piece.mark.turn if piece.mark else None
+            if turn is None and not self._lost:
+                return
+            await self._take(piece)
+            if turn == "lost" and piece.mark:
+                self._lost = True
+                raise TransportError(piece.mark.text)
+            if turn == "open" and piece.mark:
+                self._lost = False
+                self._peer = piece.mark.text
+                return
+        if self._lost:
+            raise LinkEndedError(f"{self._path} is over")
+
+    async def _take(self, piece: Piece) -> None:
+        if self._gate is not None:
+            await self._gate(piece)
+        await self._reach(piece.t_ns)
+        self._taken += 1
+        self._look_ahead()
+        self._at_send = piece.direction == ">"
+        if self._at_send and piece.data:
+            self._pair(piece.data, self._recorded, self._sent)
+
+    def _look_ahead(self) -> None:
+        """Reads the next piece, so that a deadline before it can pass; a trace ends where it is damaged."""
+        if self._pieces is None:
+            return
+        try:
+            self._next = next(self._pieces, None)
+            self.damage = self._pieces.damage
+        except TraceError as error:
+            self._next, self.damage, self.cut_short = None, str(error), True
 
     async def _reach(self, t_ns: int) -> None:
         if self.speed is not None:
@@ -144,6 +191,11 @@ class TraceTransport:
         due = self._start_s + after_s
         await asyncio.sleep(max(0.0, due - loop.time()))
         self.pacing_errors_ns.append(round((loop.time() - due) * NS))
+
+    def _close(self) -> None:
+        pieces, self._pieces, self._next = self._pieces, None, None
+        if pieces is not None:
+            pieces.close()
 
     def _pair(self, data: bytes, own: deque[bytes], others: deque[bytes]) -> None:
         if data in others:

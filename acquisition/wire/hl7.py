@@ -83,13 +83,22 @@ def field(segment: list[str], number: int) -> str:
     return segment[number] if number < len(segment) else ""
 
 
-def parse(data: bytes) -> Message:
+def is_charset(name: str) -> bool:
+    """Whether a name of table 0211 is one that is read here."""
+    return name.strip().upper() in _CHARSETS
+
+
+def parse(data: bytes, charset: str = "") -> Message:
     """Cuts a message, without its envelope, into segments and fields.
+
+    Args:
+        data: The message.
+        charset: Of table 0211, where the message declares none.
 
     Raises:
         WireError: it does not begin with an MSH segment whose delimiters can be told.
     """
-    text, encoding = _decode(data.lstrip(b" \t\r\n\xef\xbb\xbf"))
+    text, encoding = _decode(data.lstrip(b" \t\r\n\xef\xbb\xbf"), charset)
     if "\n" in text:
         text = text.replace("\r\n", "\r").replace("\n", "\r")
     delimiters = delimiters_of(text)
@@ -122,13 +131,13 @@ def _is_delimiter(character: str) -> bool:
     return len(character) == 1 and " " < character <= "~" and not character.isalnum()
 
 
-def _decode(data: bytes) -> tuple[str, str]:
+def _decode(data: bytes, charset: str) -> tuple[str, str]:
     if data.isascii():
         return data.decode("ascii"), "ascii"
     header = data.split(b"\r", 1)[0].split(b"\n", 1)[0].decode("latin-1")
     fields = header.split(header[3:4] or "|")
-    declared = fields[17].strip().upper() if len(fields) > 17 else ""
-    names = declared.split(fields[1][1:2] or "~") if declared else []
+    declared = (fields[17].strip() if len(fields) > 17 else "") or charset
+    names = declared.strip().upper().split(fields[1][1:2] or "~") if declared else []
     for encoding in (*(_CHARSETS[name] for name in names if name in _CHARSETS), "utf-8"):
         try:
             return data.decode(encoding), encoding

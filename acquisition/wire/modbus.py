@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol
 
 from pymodbus.framer.rtu import FramerRTU
@@ -132,12 +133,17 @@ class Framing(Protocol):
         ...
 
 
+@lru_cache(4096)
+def _rtu_request(read: Read) -> bytes:
+    return bytes(_RTU.buildFrame(read.pdu(0)))
+
+
 class RtuFraming:
     """Unit, PDU, CRC: a reply says neither which request nor which register it answers."""
 
     def encode(self, read: Read, transaction: int) -> bytes:
         """The frame that asks."""
-        return _RTU.buildFrame(read.pdu(transaction))
+        return _rtu_request(read)
 
     def find(self, buffer: bytearray, read: Read, transaction: int) -> Reply | None:
         """The first reply with the right unit, function, length and CRC."""

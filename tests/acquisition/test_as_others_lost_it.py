@@ -339,6 +339,7 @@ async def filled(directory: Path, groups: int) -> Path:
     return directory
 
 
+@pytest.mark.system  # a large journal takes its time to fill
 async def test_a_start_takes_no_more_for_a_hundred_times_the_backlog(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

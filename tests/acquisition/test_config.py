@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from acquisition.config import Config, load_config, profile_search
+from acquisition.config import Config, RecordConfig, load_config, profile_search
 from acquisition.errors import ConfigError
 
 GOOD = """\
@@ -61,7 +61,7 @@ def test_relative_paths_count_from_the_file_and_absolute_ones_stay(home: Path) -
     config = load(home, GOOD + 'record = "traces/flow.trace"\n' + SINK + 'ca_file = "/etc/ca.pem"\n')
     assert config.journal.directory == home / "journal"
     assert config.status_file == home / "journal" / "status.json"
-    assert config.device[0].record == home / "traces" / "flow.trace"
+    assert config.device[0].record == RecordConfig(file=home / "traces" / "flow.trace", file_mb=64, quota_mb=2000)
     assert getattr(config.sink[0], "ca_file", None) == Path("/etc/ca.pem")
     assert load(home, GOOD + '[status]\nfile = "now.json"\n').status_file == home / "now.json"
 
@@ -131,7 +131,7 @@ level = "loud"
         (28, "[sink \"a\"] type: unknown type 'influxdb_v3'; did you mean 'influxdb_v2'?", "mqtt"),
         (30, '[sink "b"] bucket: this key is missing', None),
         (33, "[sink \"b\"] url: 'influx:8086' is not a server's address", None),
-        (36, "logs: unknown key; did you mean 'log'?", "(have: device, journal, log, sink, site, status)"),
+        (36, "logs: unknown key; did you mean 'log'?", "(have: device, episodes, journal, log, sink, site, status)"),
     ]
     assert [problem.split(":")[1] for problem in found] == [str(line) for line, _, _ in expected]
     for problem, (line, start, also) in zip(found, expected, strict=True):

@@ -5,7 +5,16 @@ import pytest
 from pydantic import BaseModel
 
 from acquisition.catalogue import shipped_config
-from acquisition.config import Config, DeviceConfig, JournalConfig, LogConfig, SiteConfig, StatusConfig, load_config
+from acquisition.config import (
+    Config,
+    DeviceConfig,
+    EpisodesConfig,
+    JournalConfig,
+    LogConfig,
+    SiteConfig,
+    StatusConfig,
+    load_config,
+)
 from acquisition.errors import ConfigError
 from acquisition.sink_config import InfluxV1Config, InfluxV2Config, MqttConfig
 
@@ -74,6 +83,6 @@ def test_every_table_of_the_configuration_stands_in_the_sample() -> None:
 
 def test_what_the_sample_says_in_passing_is_a_setting_too() -> None:
     keys = set(re.findall(r"^# ([a-z_]+) = ", SAMPLE.read_text(), flags=re.MULTILINE))
-    models = (StatusConfig, InfluxV2Config, InfluxV1Config, MqttConfig)
+    models = (EpisodesConfig, StatusConfig, InfluxV2Config, InfluxV1Config, MqttConfig)
     assert keys
     assert keys <= {name for model in models for name in model.model_fields}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 import struct
@@ -37,13 +38,26 @@ class Filled:
     given: tuple[Observation, ...]
 
 
-@pytest.fixture
-async def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Filled:
-    monkeypatch.setattr(summary, "FLUSH_GROUPS", 20)
-    monkeypatch.setattr(merger, "LATE_NS", NEVER_NS)
+def unmerged(patch: pytest.MonkeyPatch) -> None:
+    """Blocks stay as small as they were, so that it shows how little a flipped bit costs."""
+    patch.setattr(summary, "FLUSH_GROUPS", 20)
+    patch.setattr(merger, "LATE_NS", NEVER_NS)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Filled:
+    """Made once; every test has a copy."""
+    directory = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        unmerged(patch)
+        given = asyncio.run(fill(directory))
+    return Filled(directory / "closed", directory / "crashed", given)
+
+
+async def fill(directory: Path) -> tuple[Observation, ...]:
     chance = Random(1)
     given: list[Observation] = []
-    async with Journal(tmp_path / "closed", commit_interval_s=QUICK) as journal:
+    async with Journal(directory / "closed", commit_interval_s=QUICK) as journal:
         for number in range(GROUPS):
             counts = [chance.randrange(-(2**30), 2**30) for _ in range(chance.choice((3, 300, 3000)))]
             now = T0 + number * SECOND
@@ -51,8 +65,16 @@ async def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Filled:
             await journal.append(group, [("mon", str(number))])
             given += group
         journal.quarantine("central", given[0], "no")
-        shutil.copytree(tmp_path / "closed", tmp_path / "crashed")
-    return Filled(tmp_path / "closed", tmp_path / "crashed", tuple(given))
+        shutil.copytree(directory / "closed", directory / "crashed")
+    return tuple(given)
+
+
+@pytest.fixture
+def filled(tmp_path: Path, made: Filled, monkeypatch: pytest.MonkeyPatch) -> Filled:
+    unmerged(monkeypatch)
+    for directory in (made.closed, made.crashed):
+        shutil.copytree(directory, tmp_path / directory.name)
+    return Filled(tmp_path / "closed", tmp_path / "crashed", made.given)
 
 
 async def opened(directory: Path) -> tuple[list[Observation], list[str]]:

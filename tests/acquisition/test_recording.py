@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from acquisition.clock import Instant, ManualClock
+from acquisition.clock import NS, Instant, ManualClock
 from acquisition.errors import LinkEndedError, TraceError
-from acquisition.recording import TraceRecorder
+from acquisition.recording import DAY_NS, Rotation, TraceRecorder, trace_files
 from acquisition.replay import record_link
-from acquisition.trace import Piece, read_trace
+from acquisition.trace import Chain, Mark, Piece, read_trace
 from acquisition.transports.trace import TraceTransport
 
 START = 1_772_000_000_123_456_789
@@ -183,3 +183,130 @@ async def test_the_command_that_records_fails_when_the_disk_is_full(path: Path) 
 def test_a_trace_that_cannot_be_created_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="cannot be created"):
         record(tmp_path / "no such directory" / "bed.trace")
+
+
+class Turning:
+    """A rotating recorder at the other end of time that the test makes."""
+
+    def __init__(self, folder: Path, file_bytes: int = 2000, quota_bytes: int = 10_000, suffix: str = "trace") -> None:
+        self.path = folder / f"bed.{suffix}"
+        self.clock = ManualClock(START, MONO)
+        self.recorder = TraceRecorder(
+            self.path, link="l", driver="hl7", clock=self.clock, rotation=Rotation(file_bytes, quota_bytes)
+        )
+
+    def after(self, ns: int) -> Instant:
+        self.clock.advance_to(self.clock.now().mono_ns + ns)
+        return self.clock.now()
+
+    def said(self) -> list[bytes]:
+        return [piece.data for file in trace_files(self.path) for piece in read_trace(file)[1] if piece.data]
+
+
+@pytest.mark.parametrize("suffix", ["trace", "trace.gz", "trace.zst"])
+def test_a_full_file_is_followed_by_another_and_nothing_is_lost_between(tmp_path: Path, suffix: str) -> None:
+    turning = Turning(tmp_path, suffix=suffix, quota_bytes=1_000_000)
+    pieces = [os.urandom(100) for _ in range(200)]
+    for piece in pieces:
+        turning.recorder.received(piece, turning.after(NS // 2))
+    turning.recorder.close()
+    assert turning.said() == pieces
+    assert len(trace_files(turning.path)) > 5
+
+
+def test_each_file_has_times_of_its_own(tmp_path: Path) -> None:
+    turning = Turning(tmp_path)
+    heard = []
+    for _ in range(60):
+        instant = turning.after(NS)
+        turning.recorder.received(b"x" * 100, instant)
+        heard.append(instant.utc_ns)
+    turning.recorder.close()
+    told = []
+    for file in trace_files(turning.path):
+        header, rest = read_trace(file)
+        told += [header.started_ns + piece.t_ns for piece in rest]
+    assert len(trace_files(turning.path)) > 1
+    assert told == heard[-len(told) :]
+
+
+def test_a_new_file_is_begun_at_midnight(tmp_path: Path) -> None:
+    turning = Turning(tmp_path)
+    for _ in range(3):
+        turning.recorder.sent(b"?", turning.after(DAY_NS))
+    turning.recorder.close()
+    assert len(trace_files(turning.path)) == 4
+
+
+def test_the_files_together_never_take_more_than_the_quota_and_the_newest_stay(tmp_path: Path) -> None:
+    turning = Turning(tmp_path)
+    (tmp_path / "bed.trace").write_text("of another recording")
+    (tmp_path / "bed-notes.trace").write_text("likewise")
+    for number in range(500):
+        turning.recorder.sent(b"%03d" % number * 40, turning.after(NS))
+        assert sum(file.stat().st_size for file in trace_files(turning.path)) <= 10_000 + 300
+    turning.recorder.close()
+    said = turning.said()
+    assert said[-1] == b"499" * 40
+    assert said == [b"%03d" % number * 40 for number in range(500 - len(said), 500)]
+    assert (tmp_path / "bed.trace").exists()
+    assert (tmp_path / "bed-notes.trace").exists()
+
+
+def test_a_file_begins_with_a_request_where_there_are_requests(tmp_path: Path) -> None:
+    turning = Turning(tmp_path)
+    for _ in range(200):
+        turning.recorder.sent(b"ask", turning.after(NS // 4))
+        turning.recorder.received(b"answer", turning.after(NS // 100))
+    turning.recorder.close()
+    for file in trace_files(turning.path):
+        assert pieces(file)[0].data == b"ask"
+
+
+def test_identity_that_begins_in_one_file_is_cut_in_the_next(tmp_path: Path) -> None:
+    turning = Turning(tmp_path)
+    for _ in range(30):
+        for begin in range(0, len(REQUEST), 16):
+            turning.recorder.received(REQUEST[begin : begin + 16], turning.after(NS))
+    turning.recorder.close()
+    assert len(trace_files(turning.path)) > 3
+    assert not [secret for secret in SECRETS if secret in b"".join(turning.said())]
+
+
+def test_the_marks_of_a_link_are_kept_with_their_times(recorder: TraceRecorder, path: Path) -> None:
+    recorder.lost("cable", at(3))
+    recorder.reopened("192.0.2.1", at(9))
+    recorder.close()
+    assert pieces(path) == [Piece(3, ">", b"", Mark("lost", "cable")), Piece(9, ">", b"", Mark("open", "192.0.2.1"))]
+
+
+async def test_the_files_of_a_rotating_recording_replay_as_one_conversation(tmp_path: Path) -> None:
+    turning = Turning(tmp_path, quota_bytes=1_000_000)
+    for number in range(90):
+        turning.recorder.received(b"%03d" % number * 30, turning.after(NS))
+    turning.recorder.close()
+    transport = TraceTransport(trace_files(turning.path))
+    async with transport:
+        said = [await transport.receive(None) for _ in range(90)]
+    assert said == [b"%03d" % number * 30 for number in range(90)]
+    assert transport.clock.now().utc_ns == turning.clock.now().utc_ns
+
+
+async def test_between_recordings_of_two_runs_the_link_is_lost_and_open_again(tmp_path: Path) -> None:
+    first, then = Turning(tmp_path), Turning(tmp_path)
+    then.clock.advance_to(60 * NS)
+    first.recorder.received(b"a", first.after(NS))
+    second = TraceRecorder(tmp_path / "z.trace", link="l", driver="hl7", clock=then.clock)
+    second.received(b"b", then.after(NS))
+    for recorder in (first.recorder, then.recorder, second):
+        recorder.close()
+    chain = Chain([trace_files(first.path)[-1], tmp_path / "z.trace"])
+    turns = [(piece.data, piece.mark and piece.mark.turn) for piece in chain]
+    assert turns in (
+        [(b"a", None), (b"", "lost"), (b"", "open"), (b"b", None)],
+        [(b"", "lost"), (b"", "open"), (b"b", None)],
+    )
+    backwards = Chain([tmp_path / "z.trace", trace_files(first.path)[0]])
+    with pytest.raises(TraceError, match="begins before"):
+        list(backwards)
+    backwards.close()

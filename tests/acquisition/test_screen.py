@@ -46,7 +46,10 @@ def health(*, error: str = "", **fields: object) -> Health:
             state="open",
             last_reading_ns=T - 3 * NS,
             values={"ecmo_flow": 1200, "ecmo_rpm": 34},
-            counters={"frames_bad": 56},
+            identity={"make": "Maker", "model": "Pump 3", "serial": "S-77"},
+            frames_good=1234,
+            frames_bad=56,
+            frames_late=3,
             gaps=7,
         ),
         DeviceHealth(id="mon", driver="hl7", link="tcp-listen://[::1]:2575", state="lost", error="reset"),
@@ -186,7 +189,7 @@ def test_the_status_screen_shows_devices_and_sinks(width: int) -> None:
     text = words(drawn(status_screen(health(error="no route"), T), width))
     for word in (
         "pump", "modbus", "baud=57600", "open", "3 s ago", "1,234", "56", "mon", "lost", "never",
-        "influx", "waiting", "98,765", "4,321",
+        "pump: Maker Pump 3, serial S-77", "influx", "waiting", "98,765", "4,321",
     ):  # fmt: skip
         assert words(word) in text, word
 
@@ -291,3 +294,17 @@ def test_the_status_screen_tells_how_far_the_devices_clocks_are_from_ours(width:
         drawn(status_screen(health(devices=(behind, *others)), T), width)
     )
     assert "clocks" not in words(drawn(status_screen(health(), T), width))
+
+
+@pytest.mark.parametrize(
+    ("clock", "line"),
+    [
+        (
+            ClockHealth(ahead_ns=0, steps=0, synchronised=True, estimated_error_ns=1_500_000),
+            "system clock: synchronised, estimated error 1.5 ms",
+        ),
+        (ClockHealth(ahead_ns=0, steps=0, synchronised=False), "system clock: not synchronised"),
+    ],
+)
+def test_the_status_says_whether_the_system_clock_is_steered(clock: ClockHealth, line: str) -> None:
+    assert line in drawn(status_screen(health(clock=clock), T), 100)

@@ -242,6 +242,12 @@ async def test_the_recorder_sees_every_piece_and_every_turn_in_which_the_driver_
         def sent(self, data: bytes, instant: Instant) -> None:
             pieces.append((">", data, instant.mono_ns))
 
+        def lost(self, why: str, instant: Instant) -> None:
+            pieces.append((">", b"lost", instant.mono_ns))
+
+        def reopened(self, peer: str, instant: Instant) -> None:
+            pieces.append((">", b"open", instant.mono_ns))
+
     far, near = memory_pair()
     driver = LineDriver(DriverOptions(), Catalogue.shipped())
     stamper = Stamper("mon", Catalogue.shipped())

@@ -21,7 +21,9 @@ def settings() -> dict[str, list[str]]:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("unit", sorted(UNIT.parent.glob("*.service")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "unit", sorted([*UNIT.parent.glob("*.service"), *UNIT.parent.glob("*.timer")]), ids=lambda path: path.name
+)
 def test_systemd_has_nothing_to_say_against_the_unit(unit: Path) -> None:
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -53,6 +55,19 @@ def test_the_service_is_watched_restarted_for_ever_and_shut_in() -> None:
     assert found["DevicePolicy"] == ["closed"]
     assert {value.split()[0] for value in found["DeviceAllow"]} == {"char-ttyS", "char-ttyUSB", "char-ttyACM"}
     assert found["CapabilityBoundingSet"] == [""]
+
+
+def test_the_template_differs_from_the_unit_by_the_name_of_the_bed_alone() -> None:
+    done = subprocess.run([ROOT / "deploy" / "template-of", UNIT], capture_output=True, text=True, check=True)
+    pairs = zip(UNIT.read_text().splitlines(), done.stdout.splitlines(), strict=True)
+    assert [new for old, new in pairs if old != new] == [
+        "Description=Bedside data acquisition for ECMO (research use only): %i",
+        "ExecStart=/usr/bin/env ecmo-daq run --config /etc/ecmo-daq/%i.toml",
+        "StateDirectory=ecmo-daq/%i",
+        "LogsDirectory=ecmo-daq/%i",
+        "RuntimeDirectory=ecmo-daq/%i",
+        "WorkingDirectory=%S/ecmo-daq/%i",
+    ]
 
 
 def test_every_target_of_the_makefile_says_what_it_does() -> None:

@@ -99,12 +99,19 @@ class Bench:
                 self.inject(self.now + delay, data)
 
 
+def shifted(remainder: int) -> int:
+    for _ in range(8):
+        remainder = remainder >> 1 ^ 0xA001 if remainder & 1 else remainder >> 1
+    return remainder
+
+
+SHIFTED = [shifted(byte) for byte in range(256)]
+
+
 def crc(data: bytes) -> bytes:
     remainder = 0xFFFF
     for byte in data:
-        remainder ^= byte
-        for _ in range(8):
-            remainder = remainder >> 1 ^ 0xA001 if remainder & 1 else remainder >> 1
+        remainder = remainder >> 8 ^ SHIFTED[(remainder ^ byte) & 0xFF]
     return remainder.to_bytes(2, "little")
 
 

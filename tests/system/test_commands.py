@@ -18,14 +18,23 @@ pytestmark = pytest.mark.system
 
 DRIVERS = {
     "alicat_mfc": ("modbus", "alicat_mfc"),
+    "bcc": ("bcc", None),
+    "cdi500": ("cdi500", None),
     "dri": ("dri", None),
     "emtec_bioprott": ("delimited", "emtec_bioprott"),
     "hl7_monitor": ("hl7", None),
     "intellivue": ("intellivue", None),
     "leviflow": ("modbus", "leviflow"),
+    "masimo_ascii1": ("delimited", "masimo_ascii1"),
     "medibus": ("medibus", None),
     "puralev": ("modbus", "puralev"),
     "sim_pump_console": ("modbus", "sim_pump_console"),
+    "vigilance": ("vigilance", None),
+    "xenios": ("binary", "xenios"),
+}
+OPTIONS = {
+    "bcc": "[device.options.slots]\n50113 = 'study_drug_rate'",
+    "intellivue": "[device.options]\nmode = 'mib'",
 }
 
 
@@ -63,10 +72,9 @@ async def test_check_listens_to_every_simulated_device_and_says_what_it_heard(tm
         for name, (driver, profile) in DRIVERS.items():
             wire = f"tcp://127.0.0.1:{free_port()}" if driver == "hl7" else f"pty://{tmp_path}/{name}"
             link = await stack.enter_async_context(simulated(name, wire))
-            options = "[device.options]\nmode = 'mib'" if driver == "intellivue" else ""
-            tables.append(device(name, driver, link, f'profile = "{profile}"' if profile else options))
+            tables.append(device(name, driver, link, f'profile = "{profile}"' if profile else OPTIONS.get(driver, "")))
         config = write_config(tmp_path, *tables, device("absent", "hl7", f"tcp-listen://127.0.0.1:{free_port()}"))
-        told, _ = await run("acquisition.cli", "check", "--config", str(config), "--devices", code=1)
+        told, _ = await run("acquisition.cli", "check", "--config", str(config), "--devices", "--seconds", "12", code=1)
     lines = [line for line in told.splitlines()[1:] if "unverified" not in line]
     heard = dict(line.split(": ", 1) for line in lines)
     assert "puralev: puralev is unverified on hardware" in told

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import wfdb
-from numpy.typing import NDArray
 
 from acquisition.clock import ScaledClock
+from acquisition.recording import trace_files
 from simulators.hl7_monitor import Hl7Monitor
 from simulators.links import attached
+from simulators.recordings import RecordedWave, read_recording
 from tests.system.beds import consecutive, daemon, delivered, device, rows, until, v1_sink, write_config
 from tests.system.servers import Server, free_port, influxd
 
@@ -22,28 +22,7 @@ PERIOD_NS = 8_000_000
 SPEED = 10.0
 
 
-class Recording:
-    """The arterial pressure of the record at its own resolution: counts above -1605, 12.84 to the mmHg."""
-
-    rate_hz = 125.0
-
-    def __init__(self, path: Path) -> None:
-        record = wfdb.rdrecord(str(path), channel_names=["ABP"], physical=False)
-        self.counts: NDArray[np.int32] = (record.d_signal[:, 0] - record.baseline[0]).astype(np.int32)
-        self.resolution = float(1.0 / record.adc_gain[0])
-        self._at = 0
-
-    def take(self, n: int) -> NDArray[np.int32]:
-        taken = self.counts[self._at : self._at + n]
-        self._at += n
-        return taken
-
-    @property
-    def exhausted(self) -> bool:
-        return self._at >= SAMPLES
-
-
-async def assert_whole(server: Server, recording: Recording, gaps: list[list[Any]]) -> None:
+async def assert_whole(server: Server, recording: RecordedWave, gaps: list[list[Any]]) -> None:
     stored = await rows(server, "SELECT wf_abp FROM waves WHERE device = 'mon'")
     assert len(stored) == SAMPLES
     times = np.array([row[0] for row in stored], dtype=np.int64)
@@ -60,7 +39,7 @@ async def test_a_real_arterial_wave_sent_as_hl7_and_replayed_from_its_trace_is_i
     shared_data: Path, tmp_path: Path
 ) -> None:
     async with influxd(tmp_path / "influxd", "ecmo") as server:
-        recording = Recording(shared_data / RECORD)
+        recording = read_recording(shared_data / RECORD).waves["wf_abp"]
         assert recording.counts.size == SAMPLES
         port = free_port()
         link = f"tcp-listen://127.0.0.1:{port}"
@@ -91,11 +70,10 @@ async def test_a_real_arterial_wave_sent_as_hl7_and_replayed_from_its_trace_is_i
         secret = b"FICTITIOUS"
         await server.get("/query", {"q": "DROP DATABASE ecmo"}, method="POST")
         await server.get("/query", {"q": "CREATE DATABASE ecmo"}, method="POST")
+        (recorded,) = trace_files(tmp_path / "mon.trace.zst")
         replayed = tmp_path / "replayed"
         replayed.mkdir()
-        config = write_config(
-            replayed, device("mon", "hl7", f"trace://{tmp_path}/mon.trace.zst?speed=max", options), v1_sink(server)
-        )
+        config = write_config(replayed, device("mon", "hl7", f"trace://{recorded}?speed=max", options), v1_sink(server))
         async with daemon(config) as running:
             await until(lambda: delivered(running) >= SAMPLES, 60)
         await assert_whole(server, recording, await rows(server, "SELECT * FROM events WHERE kind = 'gap'"))

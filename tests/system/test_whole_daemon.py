@@ -15,6 +15,7 @@ from acquisition.clock import ScaledClock
 from acquisition.health import Health
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Numerics, Waveform, json_line
+from acquisition.recording import trace_files
 from acquisition.registry import build_driver
 from acquisition.replay import replay
 from simulators.hl7_monitor import Hl7Monitor
@@ -104,8 +105,9 @@ async def test_what_was_recorded_live_replays_to_the_very_observations_that_were
         await until(lambda: pump.counter >= 10 and monitor.acknowledged >= 4)
         pump.muted = True
         await asyncio.sleep(1.2)  # a time-out of the driver is in the trace too
-    assert b"FICTITIOUS" not in (tmp_path / "mon.trace").read_bytes()
-    for name, trace, profile in (("pump", "pump.trace.gz", "sim_pump_console"), ("mon", "mon.trace", None)):
+    ((of_pump,), (of_mon,)) = (trace_files(tmp_path / name) for name in ("pump.trace.gz", "mon.trace"))
+    assert b"FICTITIOUS" not in of_mon.read_bytes()
+    for name, trace, profile in (("pump", of_pump, "sim_pump_console"), ("mon", of_mon, None)):
         driver = build_driver("modbus" if profile else "hl7", profile, {}, Catalogue.shipped(), ())
         replayed: list[str] = []
 
@@ -113,7 +115,7 @@ async def test_what_was_recorded_live_replays_to_the_very_observations_that_were
             if isinstance(observation, Numerics | Waveform):
                 kept.append(json_line(observation))
 
-        await replay(tmp_path / trace, driver, take, device=name)
+        await replay(trace, driver, take, device=name)
         live = JournalReader(tmp_path / "journal").query(devices={name}, kinds={"numerics", "waveform"})
         assert replayed == [json_line(observation) for observation in live]
         assert len(replayed) >= 4

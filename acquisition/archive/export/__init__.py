@@ -1,0 +1,1 @@
+"""A data set from readings: tables, waves, what describes them, and the proof that nothing was changed."""

@@ -1,0 +1,175 @@
+"""The tables that describe a data set: codebook, devices, clocks, episodes, audit log, quarantine."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from acquisition.archive.episodes import Stay
+from acquisition.archive.episodes_chain import Entry
+from acquisition.archive.export.axis import Axis
+from acquisition.archive.export.blinding import tells
+from acquisition.archive.export.request import Request
+from acquisition.archive.scope import Scope
+from acquisition.catalogue import Catalogue
+from acquisition.journal.cursors import Quarantined
+from acquisition.journal.quarantine import observation_of
+from acquisition.model import Event, EventKind, Numerics, Waveform
+
+Row = Sequence[object]
+
+CODEBOOK = (
+    "channel", "description", "kind", "unit_ucum", "mdc_code", "mdc_refid", "mdc_provenance", "snomed_ct", "loinc",
+    "other_codes", "hard_low", "hard_high", "plausible_low", "plausible_high", "max_rate_per_s", "derived", "source",
+    "note", "devices",
+)  # fmt: skip
+COMPLETENESS = (
+    "subject", "device", "channel", "bucket", "start_h", "expected", "received", "valid", "valid_fraction",
+)  # fmt: skip
+GAPS = ("subject", "device", "channel", "from", "to", "seconds", "cause")
+CLOCK = ("subject", "device", "time", "ahead_s", "drift_ppm", "uncertainty_s", "set_by_s")
+EPISODES = ("subject", "what", "from", "to", "name", "value")
+AUDIT = ("number", "recorded", "actor", "action", "subject", "data")
+DEVICES = ("device", "driver", "profile", "link")
+QUARANTINE = ("time", "device", "channels", "sink", "reason")
+VERSIONS = ("started", "version")
+
+
+def write_rows(path: Path, heading: Sequence[str], rows: Iterable[Row]) -> None:
+    """A table as CSV, UTF-8, lines ended by LF.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(heading)
+        writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
+
+
+def codebook(channels: dict[str, set[str]]) -> Iterator[Row]:
+    """One row for each channel of the data set, with the devices that gave it."""
+    catalogue = Catalogue.shipped()
+    for name in sorted(channels):
+        devices = " ".join(sorted(channels[name]))
+        known = catalogue.get(name)
+        if known is None:
+            nothing = [""] * (len(CODEBOOK) - 5)
+            yield (
+                name,
+                "a code that the catalogue does not know",
+                "",
+                "",
+                name.removeprefix("mdc_"),
+                *nothing[:-1],
+                devices,
+            )
+            continue
+        mdc = known.mdc
+        yield (
+            name, known.description, known.kind.value, known.unit,
+            mdc and mdc.code, mdc and mdc.refid, mdc and mdc.provenance,
+            _codes(r"SCT ([\d /]+)", known.other_codes), _codes(r"LOINC ([\d-]+)", known.other_codes),
+            known.other_codes,
+            *(known.hard or ("", "")), *(known.plausible or ("", "")), known.max_rate, known.derived, known.source,
+            known.note, devices,
+        )  # fmt: skip
+
+
+def clock(events: Iterable[Event], axis: Axis, subject: str, request: Request) -> Iterator[Row]:
+    """Offset and drift of each device's clock against the host's, and what set them."""
+    for event in events:
+        if event.event is EventKind.CLOCK:
+            seconds = [_seconds(event.detail.get(key)) for key in ("ahead_ns", "uncertainty_ns", "by_ns")]
+            device = request.pseudonyms.device(event.device)
+            yield subject, device, axis.told(event.time_ns), seconds[0], event.detail.get("drift_ppm"), *seconds[1:]
+
+
+def episodes(stay: Stay, axis: Axis, subject: str, request: Request) -> Iterator[Row]:
+    """All that the registry holds true of a subject, one fact a row; the arm is never there."""
+    told, names = axis.told, request.pseudonyms
+    for bed in stay.beds:
+        yield subject, "bed", told(bed.from_ns), told(bed.to_ns), names.bed(bed.bed), ""
+    if stay.randomised_ns is not None:
+        yield subject, "randomisation", told(stay.randomised_ns), "", "", ""
+    for number, run in enumerate(stay.runs, 1):
+        yield subject, "ecmo_run", told(run.from_ns), told(run.to_ns), f"run {number}", request.text(run.configuration)
+        if run.reason:
+            yield subject, "ecmo_run_end", told(run.to_ns), "", f"run {number}", run.reason
+        for each in run.events:
+            yield subject, "circuit_event", told(each.time_ns), "", f"run {number}", request.text(each.what)
+    for consent in stay.consent:
+        yield subject, "consent", told(consent.from_ns), told(consent.to_ns), consent.state.value, ""
+    for covariate in stay.covariates:
+        if request.unblinded or not tells(f"{covariate.name} {covariate.value}"):
+            yield subject, "covariate", told(covariate.from_ns), told(covariate.to_ns), covariate.name, covariate.value
+    for echo in stay.echoes:
+        for name, value in echo.values.items():
+            yield subject, "echo", told(echo.time_ns), "", name, value
+    for note in stay.notes:
+        if words := request.text(note.text):
+            yield subject, "note", told(note.time_ns), "", request.pseudonyms.person(note.actor), words
+
+
+def audit(entries: Iterable[Entry], scope: Scope, axis: Axis, subject: str, request: Request) -> Iterator[Row]:
+    """Who entered what, and when; what was entered only where names and texts may stand."""
+    for entry in entries:
+        data = json.dumps(dict(entry.data or {}), ensure_ascii=False, sort_keys=True)
+        if entry.subject != scope.label or not (request.unblinded or not tells(data)):
+            continue
+        plain = request.free_text and request.utc and not request.pseudonyms.active
+        actor = request.pseudonyms.person(entry.actor)
+        yield entry.number, axis.told(entry.recorded_ns), actor, entry.action.value, subject, data if plain else ""
+
+
+def quarantine(entries: Iterable[Quarantined], scope: Scope, axis: Axis, request: Request) -> Iterator[Row]:
+    """Readings that a sink rejected; they stand in the tables none the less."""
+    for entry in entries:
+        try:
+            observation = observation_of(entry)
+        except ValueError:
+            continue
+        time_ns = observation.time_ns
+        if not any(window.from_ns <= time_ns < window.to_ns for window in scope.windows):
+            continue
+        channels: list[str] = []
+        if isinstance(observation, Numerics):
+            channels = sorted({*observation.values, *observation.states})
+        elif isinstance(observation, Waveform):
+            channels = [observation.channel]
+        shown = " ".join(channel for channel in channels if request.wants(channel))
+        if shown or not channels:
+            device = request.pseudonyms.device(observation.device)
+            sink = "" if request.pseudonyms.active else entry.sink
+            yield axis.told(time_ns), device, shown, sink, request.text(entry.reason)
+
+
+def devices(seen: Iterable[str], request: Request) -> Iterator[Row]:
+    """What is known of each device; its link only where places may be named."""
+    configured: dict[str, dict[str, Any]] = {each["id"]: each for each in request.about.get("device", ())}
+    for device in sorted(seen):
+        known = configured.get(device, {})
+        link = str(known.get("link", ""))
+        link = link.partition(":")[0] if request.pseudonyms.active else link
+        profile = re.sub(r".*/", "", str(known.get("profile") or ""))
+        yield request.pseudonyms.device(device), known.get("driver"), profile, link
+
+
+def versions(events: Iterable[Event], axis: Axis) -> Iterator[Row]:
+    """Which version of the service recorded, from each of its starts on."""
+    for event in events:
+        if event.event is EventKind.DAEMON and "version" in event.detail:
+            yield axis.told(event.time_ns), event.detail["version"]
+
+
+def _codes(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    return found[1].strip() if found else ""
+
+
+def _seconds(nanoseconds: object) -> float | None:
+    return nanoseconds / 1e9 if isinstance(nanoseconds, int) else None

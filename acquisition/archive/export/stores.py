@@ -1,0 +1,142 @@
+"""Arrow tables into files: Parquet in hive partitions, or CSV; each file is written as the data comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from acquisition.archive.extra import library
+
+ZSTD_LEVEL = 1
+_PLAIN = {"time_ns": "DELTA_BINARY_PACKED", "time_h": "BYTE_STREAM_SPLIT"}
+
+
+class Store(Protocol):
+    """Takes pieces of tables in the order of subject, day and device."""
+
+    files: dict[str, list[str]]
+    schemas: dict[str, Any]
+
+    def add(self, name: str, piece: Any, parts: Mapping[str, str]) -> None:
+        """One more piece of a table.
+
+        Args:
+            name: Of the table.
+            piece: Arrow table.
+            parts: What its rows have in common: subject, day, channel, device.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends every file that is open.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        ...
+
+
+class ParquetStore:
+    """`name/subject=S/day=D/channel=C/part-DEVICE.parquet`, zstd; without the columns that the path tells.
+
+    Args:
+        directory: Of the data set.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._parquet = library("pyarrow.parquet", "an export")
+        self._directory = directory
+        self._open: dict[str, Any] = {}
+        self._begun: dict[str, int] = {}
+        self._common: tuple[str, ...] = ()
+        self.files: dict[str, list[str]] = {}
+        self.schemas: dict[str, Any] = {}
+
+    def add(self, name: str, piece: Any, parts: Mapping[str, str]) -> None:
+        """See `Store.add`."""
+        common = tuple(parts.get(key, "") for key in ("subject", "day", "device"))
+        if common != self._common:
+            self.close()
+            self._common = common
+        levels = [f"{key}={quote(parts[key], safe='')}" for key in ("subject", "day", "channel") if key in parts]
+        stem = "/".join([name, *levels, f"part-{quote(parts.get('device', '0'), safe='')}"])
+        path = f"{stem}.parquet"
+        if path not in self._open:
+            # A subject who was moved can have had a device of that name in two beds on one day.
+            self._begun[stem] = self._begun.get(stem, 0) + 1
+            file = path if self._begun[stem] == 1 else f"{stem}-{self._begun[stem]}.parquet"
+            (self._directory / file).parent.mkdir(parents=True, exist_ok=True)
+            self._open[path] = self._parquet.ParquetWriter(
+                self._directory / file,
+                piece.schema,
+                compression="zstd",
+                compression_level=ZSTD_LEVEL,
+                write_statistics=[column for column in piece.schema.names if column.startswith("time")],
+                use_dictionary=[column for column in piece.schema.names if column not in _PLAIN],
+                column_encoding={column: _PLAIN[column] for column in piece.schema.names if column in _PLAIN},
+            )
+            self.files.setdefault(name, []).append(file)
+            self.schemas.setdefault(name, piece.schema)
+        self._open[path].write_table(piece)
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        while self._open:
+            _, writer = self._open.popitem()
+            writer.close()
+
+
+class CsvStore:
+    """`name.csv`, and `waves/SUBJECT/CHANNEL.csv`; what the path of Parquet tells stands in columns.
+
+    Args:
+        directory: Of the data set.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._pa = library("pyarrow", "an export")
+        self._csv = library("pyarrow.csv", "an export")
+        self._directory = directory
+        self._open: dict[str, Any] = {}
+        self.files: dict[str, list[str]] = {}
+        self.schemas: dict[str, Any] = {}
+
+    def add(self, name: str, piece: Any, parts: Mapping[str, str]) -> None:
+        """See `Store.add`."""
+        for key in reversed([key for key in ("subject", "channel") if key in parts]):
+            column = self._pa.repeat(self._pa.scalar(parts[key]), piece.num_rows)
+            piece = piece.add_column(0, self._pa.field(key, self._pa.string()), column)
+        path = f"{name}.csv"
+        if name == "waves":
+            path = f"waves/{quote(parts['subject'], safe='')}/{quote(parts['channel'], safe='')}.csv"
+        if path not in self._open:
+            (self._directory / path).parent.mkdir(parents=True, exist_ok=True)
+            file = (self._directory / path).open("wb")
+            file.write((",".join(piece.schema.names) + "\n").encode())
+            options = self._csv.WriteOptions(include_header=False, quoting_style="needed")
+            self._open[path] = file, self._csv.CSVWriter(file, piece.schema, write_options=options)
+            self.files.setdefault(name, []).append(path)
+            self.schemas.setdefault(name, piece.schema)
+        self._open[path][1].write_table(piece)
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        while self._open:
+            _, (file, writer) = self._open.popitem()
+            try:
+                writer.close()
+            finally:
+                file.close()
+
+
+def abandon(store: Store) -> None:
+    """Closes what is open on a disk that has refused already."""
+    for _ in range(2):
+        with suppress(OSError):
+            store.close()

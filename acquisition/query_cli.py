@@ -1,0 +1,212 @@
+"""The command that answers a question about readings: `ecmo-daq query`."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from acquisition.archive import frames, lines
+from acquisition.archive.episodes import Registry, registry_path
+from acquisition.archive.extra import library
+from acquisition.archive.influx import Credentials, InfluxSource
+from acquisition.archive.opened import Archive, registry_in, worst_of
+from acquisition.archive.plot import plot
+from acquisition.archive.question import Question, checked_channels
+from acquisition.archive.resample import checked_aggregates, duration_ns
+from acquisition.archive.source import JournalSource, is_wave
+from acquisition.config import load_config
+from acquisition.errors import ConfigError
+from acquisition.journal_cli import AnyConfigPath, JournalPath, journal_directory
+from acquisition.model import json_line
+
+err = Console(stderr=True)
+
+FORMATS = ("csv", "json", "parquet", "table")
+TABLE_ROWS = 200
+
+InfluxUrl = Annotated[str | None, typer.Option("--influx", help="InfluxDB to read, http(s)://host:port.")]
+Database = Annotated[str, typer.Option(help="Its database, or what the bucket is mapped to.")]
+User = Annotated[
+    str | None,
+    typer.Option(help="User there; the password, or without a user the token, is taken from ECMO_DAQ_INFLUX_SECRET."),
+]
+Site = Annotated[str | None, typer.Option(help="Of this site only (InfluxDB).")]
+RegistryPath = Annotated[
+    Path | None, typer.Option("--registry", help="Registry of episodes; by default the one beside the journal.")
+]
+Subject = Annotated[str | None, typer.Option(help="Study id.")]
+Bed = Annotated[str | None, typer.Option(help="Name of a bed.")]
+From = Annotated[str | None, typer.Option("--from", help="RFC 3339 with offset, included.")]
+To = Annotated[str | None, typer.Option(help="RFC 3339 with offset, excluded.")]
+Devices = Annotated[list[str] | None, typer.Option(help="Device id; may be repeated.")]
+Channels = Annotated[str | None, typer.Option(help="Channel ids, separated by commas.")]
+
+
+def query(
+    config: AnyConfigPath = None,
+    journal: JournalPath = None,
+    influx: InfluxUrl = None,
+    database: Database = "ecmo",
+    user: User = None,
+    site: Site = None,
+    registry: RegistryPath = None,
+    subject: Subject = None,
+    bed: Bed = None,
+    device: Devices = None,
+    channels: Channels = None,
+    from_: From = None,
+    to: To = None,
+    every: Annotated[str | None, typer.Option(help="Length of a bucket, such as 10s, 1m, 1h.")] = None,
+    agg: Annotated[
+        str, typer.Option(help="Figures of a bucket: mean, median, min, max, count, p5 ...; by commas.")
+    ] = "mean",
+    quality: Annotated[
+        str | None, typer.Option(help="The worst that is taken: good, suspect or bad (suspect in figures).")
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", help="csv, json, parquet or table.")] = "csv",
+    out: Annotated[Path | None, typer.Option(help="File to write in place of standard output.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--plot", help="Draw the channels into this .html file instead.")
+    ] = None,
+) -> None:
+    """Print readings of a bed or a subject from a journal or an InfluxDB, also while the daemon runs."""
+    if format_ not in FORMATS:
+        raise ConfigError([f"--format {format_}: use csv or json, parquet or table"])
+    archive = opened(config, journal, influx, database, user, site, registry, bed, subject)
+    question = Question(
+        archive.scope(subject=subject, bed=bed, from_=from_, to=to),
+        named(channels),
+        None if device is None else frozenset(device),
+        worst_of(quality, every),
+        None if every is None else duration_ns(every),
+        checked_aggregates(name.strip() for name in agg.split(",")),
+    )
+    if picture is not None:
+        drawn = plot(question.readings(archive.source), picture, question.scope.label)
+        err.print(f"{picture}: {drawn} channels", highlight=False, soft_wrap=True)
+    elif format_ == "parquet":
+        _parquet(archive, question, out)
+    elif format_ == "table":
+        _table(archive, question)
+    else:
+        with _writing(out) as stream:
+            for text in _text(archive, question, format_):
+                stream.write(text)
+
+
+def opened(
+    config: Path | None,
+    journal: Path | None,
+    influx: str | None,
+    database: str,
+    user: str | None,
+    site: str | None,
+    registry: Path | None,
+    bed: str | None,
+    subject: str | None,
+) -> Archive:
+    """The archive that the options name.
+
+    A journal does not say whose it is: with a configuration it is that bed's, and beside a subject `bed` tells.
+
+    Raises:
+        ConfigError: they name none or two, or the bed is not that of the configuration.
+    """
+    if influx is not None:
+        if journal is not None:
+            raise ConfigError(["give one of: --journal, --influx"])
+        secret = os.environ.get("ECMO_DAQ_INFLUX_SECRET")
+        source = InfluxSource(influx, database, Credentials(user, secret), site)
+        place = registry or (registry_path(journal_directory(config, None)) if config is not None else None)
+        known = subject is None or place is not None
+        return Archive(
+            source, Registry.open(place) if place is not None else Registry() if known else registry_in(source)
+        )
+    own = None
+    if config is not None:
+        own = load_config(config, for_sinks=False).site.bed
+    if bed is not None and bed != own and (own is not None or subject is None):
+        raise ConfigError([f"--bed {bed}: not the bed of the configuration; a journal holds one bed"])
+    directory = journal_directory(config, journal)
+    whose = own or bed
+    place = registry or registry_path(directory)
+    return Archive(JournalSource(directory, whose), Registry.open(place), whose)
+
+
+def named(channels: str | None) -> frozenset[str] | None:
+    """The channels of a list with commas.
+
+    Raises:
+        ConfigError: one is not known, or there is none.
+    """
+    if channels is None:
+        return None
+    names = [name.strip() for name in channels.split(",") if name.strip()]
+    if not names:
+        raise ConfigError(["--channels: no channel is named"])
+    return checked_channels(names)
+
+
+def _text(archive: Archive, question: Question, format_: str) -> Iterator[str]:
+    if question.every_ns is not None:
+        if format_ == "csv":
+            yield ",".join(("time", "time_ns", "device", "channel", "unit", *question.aggregates)) + "\n"
+        for part in question.figures(archive.source):
+            yield lines.csv_of_buckets(part) if format_ == "csv" else lines.json_of_buckets(part)
+        return
+    if format_ == "csv":
+        yield ",".join(lines.COLUMNS) + "\n"
+        yield from map(lines.csv_of, question.readings(archive.source))
+        yield from map(lines.csv_of_event, question.events(archive.source))
+        return
+    waves = {
+        series.channel for window in question.scope.windows for series in archive.source.series(window) if series.wave
+    }
+    yield from lines.json_of(question.readings(archive.source), [*waves, *filter(is_wave, question.channels or ())])
+    for event in question.events(archive.source):
+        yield json_line(event) + "\n"
+
+
+def _parquet(archive: Archive, question: Question, out: Path | None) -> None:
+    parquet = library("pyarrow.parquet", "--format parquet")
+    if out is None and sys.stdout.isatty():
+        raise ConfigError(["--format parquet: give --out FILE; a terminal cannot show it"])
+    if question.every_ns is None:
+        table = frames.of_readings(question.readings(archive.source))
+    else:
+        table = frames.of_figures(question.figures(archive.source), question.aggregates)
+    parquet.write_table(table, sys.stdout.buffer if out is None else out, compression="zstd")
+
+
+def _table(archive: Archive, question: Question) -> None:
+    """The first rows; who wants all of them asks for CSV."""
+    rows = csv.reader(line for text in _text(archive, question, "csv") for line in text.splitlines())
+    shown = Table(*next(rows))
+    for row in islice(rows, TABLE_ROWS):
+        shown.add_row(*map(escape, row))
+    Console().print(shown)
+    if next(rows, None) is not None:
+        err.print(f"only the first {TABLE_ROWS} rows; ask for --every, or --format csv for all", highlight=False)
+
+
+@contextmanager
+def _writing(out: Path | None) -> Iterator[TextIO]:
+    if out is None:
+        yield sys.stdout
+        return
+    try:
+        with out.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+    except OSError as error:
+        raise ConfigError([f"{out}: cannot be written: {error.strerror}"]) from error

@@ -1,0 +1,67 @@
+"""The bed itself needs none of the libraries of the data manager's side."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.acquisition.archive_bed import make_bed
+
+ROOT = Path(__file__).parents[2]
+EXTRA = ("duckdb", "edfio", "plotly", "pyarrow", "wfdb")
+
+
+@pytest.fixture
+async def bed(tmp_path: Path) -> Path:
+    return await make_bed(tmp_path)
+
+
+def without_the_extra(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs `ecmo-daq` where these libraries cannot be imported."""
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({EXTRA}))\n"
+        "from acquisition.cli import main\n"
+        f"sys.argv = {['ecmo-daq', *map(str, words)]!r}\n"
+        "main()"
+    )
+    return subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_extra_is_these_five_and_developers_have_them_too() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert [line.partition(">=")[0] for line in extras["archive"]] == sorted(EXTRA)
+    assert set(extras["archive"]) <= set(extras["dev"])
+
+
+def test_csv_needs_no_library_of_the_extra_and_what_does_says_how_to_install_it(bed: Path, tmp_path: Path) -> None:
+    for words, library in (
+        (("query", "--format", "parquet", "--out", tmp_path / "x"), "pyarrow"),
+        (("query", "--plot", tmp_path / "x.html"), "plotly"),
+        (("export", "--bed", "bed-17", "--subject", "LEV-03-012", "--out", tmp_path / "set"), "pyarrow"),
+    ):
+        done = without_the_extra(*words, "--journal", bed)
+        assert done.returncode == 2, done.stderr
+        assert f"needs {library}" in done.stderr
+        assert "pip install 'ecmo-daq[archive]'" in done.stderr
+    done = without_the_extra("query", "--journal", bed, "--channels", "hr", "--every", "1h")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 4
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_pipe_gets_no_progress_bar(bed: Path, tmp_path: Path) -> None:
+    words = ["export", "--journal", bed, "--subject", "LEV-03-012", "--out", tmp_path / "set"]
+    command = [sys.executable, "-m", "acquisition.cli", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize("library", EXTRA)
+def test_every_library_of_the_extra_is_installed_where_the_tests_run(library: str) -> None:
+    __import__(library)

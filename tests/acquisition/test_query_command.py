@@ -1,0 +1,138 @@
+"""`ecmo-daq query`, as the data manager calls it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from acquisition.archive import open_archive
+from acquisition.errors import ConfigError
+from tests.acquisition.archive_bed import HOURS, SUBJECT, T0, S, make_bed
+from tests.acquisition.command import Run, runner
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    return partial(runner(monkeypatch, capsys), "query")
+
+
+@pytest.fixture
+async def bed(tmp_path: Path) -> Path:
+    return await make_bed(tmp_path)
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_a_subject_is_found_by_the_registry_beside_the_journal(run: Run, bed: Path) -> None:
+    code, out, _ = run(
+        "--journal", bed, "--subject", SUBJECT, "--channels", "ecmo_flow", "--to", "2026-03-14T16:01:00Z"
+    )
+    assert code == 0
+    assert [row["value"] for row in rows(out)][:2] == ["3.5", repr(3.5 - 10 / 9000)]
+    assert len(rows(out)) == 6
+
+
+def test_figures_of_buckets_are_one_row_each(run: Run, bed: Path) -> None:
+    code, out, _ = run(
+        "--journal", bed, "--subject", SUBJECT, "--channels", "abp_mean,wf_abp", "--every", "1h",
+        "--agg", "count,p50,max"
+    )  # fmt: skip
+    found = rows(out)
+    assert code == 0
+    assert [row["channel"] for row in found] == ["abp_mean"] * HOURS + ["wf_abp"] * HOURS
+    assert [row["count"] for row in found[:1]] == ["240"]
+    assert found[3]["count"] == "36000"
+
+
+def test_bad_readings_are_in_no_figure_unless_asked_for(run: Run, bed: Path) -> None:
+    words = ("--journal", bed, "--channels", "abp_mean", "--every", "1d", "--agg", "count")
+    counts = [int(rows(run(*words, "--quality", quality)[1])[0]["count"]) for quality in ("good", "suspect", "bad")]
+    default = int(rows(run(*words)[1])[0]["count"])
+    assert counts[0] < counts[1] < counts[2]
+    assert default == counts[1]
+
+
+def test_json_lines_are_observations(run: Run, bed: Path) -> None:
+    _, out, _ = run("--journal", bed, "--to", "2026-03-14T16:00:20Z", "--format", "json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert {line["kind"] for line in lines} == {"numerics", "waveform", "event"}
+    first = lines[0]
+    assert (first["device"], first["states"], first["values"]["abp_mean"]) == (
+        "monitor-17",
+        {"spo2": "not_connected"},
+        70.0,
+    )
+    (wave,) = [line for line in lines if line["kind"] == "waveform"]
+    assert (len(wave["samples"]), wave["period_ns"], wave["time_ns"]) == (200, S // 10, T0)
+
+
+def test_parquet_goes_to_a_file(run: Run, bed: Path, tmp_path: Path) -> None:
+    code, _, _ = run("--journal", bed, "--format", "parquet", "--out", tmp_path / "x.parquet", "--every", "1m")
+    table = pq.read_table(tmp_path / "x.parquet")
+    assert code == 0
+    assert table.column_names == ["time", "device", "channel", "unit", "mean"]
+    assert table.num_rows > HOURS * 60
+
+
+def test_a_table_is_for_people_and_a_picture_needs_no_network(run: Run, bed: Path, tmp_path: Path) -> None:
+    code, out, _ = run("--journal", bed, "--channels", "hr", "--format", "table", "--every", "1h")
+    assert code == 0
+    assert "90.0" in out
+    code, _, err = run("--journal", bed, "--channels", "ecmo_flow,wf_abp", "--plot", tmp_path / "x.html")
+    picture = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert code == 0
+    assert "2 channels" in err
+    assert '<script src="http' not in picture
+    assert "ecmo_flow" in picture
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--from", "2026-03-14T16:00:00"), "no UTC offset"),
+        (("--channels", "ecmo_flw"), "did you mean 'ecmo_flow'"),
+        (("--channels", ","), "no channel"),
+        (("--subject", "LEV-03-013"), "did you mean 'LEV-03-012'"),
+        (("--subject", SUBJECT, "--from", "2027-01-01T00:00:00Z"), "was not there then"),
+        (("--from", "2026-03-14T16:00:00Z", "--to", "2026-03-14T16:00:00Z"), "empty"),
+        (("--every", "1 month"), "500ms"),
+        (("--every", "1m", "--agg", "medain"), "median"),
+        (("--quality", "fine"), "good, suspect or bad"),
+        (("--plot", "x.png"), ".html"),
+        (("--influx", "http://127.0.0.1:1"), "one of"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_and_ends_with_two(run: Run, bed: Path, words: tuple[str, ...], told: str) -> None:
+    code, out, err = run("--journal", bed, *words)
+    assert (code, out) == (2, "")
+    assert told in err
+
+
+def test_a_program_gets_arrow_or_pandas(bed: Path) -> None:
+    archive = open_archive(bed)
+    table = archive.query(["ecmo_flow"], subject=SUBJECT, every="1h", aggregates=["mean", "count"])
+    assert table.column("count").to_pylist() == [360] * HOURS
+    frame = archive.query(["hr", "spo2"], subject=SUBJECT, kind="pandas")
+    assert set(frame["channel"]) == {"hr", "spo2"}
+    expected = HOURS * 6 - 1  # one is in the gap
+    assert frame["value"].isna().sum() == (frame["state"] == "not_connected").sum() == expected
+
+
+def test_a_library_that_is_missing_is_asked_for_by_name(bed: Path) -> None:
+    with pytest.raises(ConfigError, match="pip install polars"):
+        open_archive(bed).query(["hr"], kind="polars")
+
+
+def test_an_archive_is_of_a_journal_or_of_an_influxdb(bed: Path) -> None:
+    with pytest.raises(ConfigError, match="one of"):
+        open_archive(bed, influx="http://127.0.0.1:8086")
+    with pytest.raises(ConfigError, match="without user"):
+        open_archive(influx="http://me:secret@127.0.0.1:8086")

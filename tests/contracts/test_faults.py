@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from itertools import pairwise
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+import acquisition.clock
+from acquisition.catalogue import Catalogue
+from acquisition.clock import NS
+from acquisition.driver import Driver
+from acquisition.errors import ConfigError
+from acquisition.model import Event, EventKind, GapCause, Numerics, Observation
+from acquisition.registry import available_drivers, available_profiles, build_driver
+from acquisition.replay import Handing
+from acquisition.session import Session
+from acquisition.stamping import GAP_NS, Stamper
+from simulators.cli import devices
+from simulators.faults import OF_THE_DEVICE, FaultKind, FaultyTransport, Injected, Schedule
+from simulators.memory_link import MemoryLink
+from simulators.virtual_time import STARTED_NS, LoopClock, run
+
+LIVED_S = 80
+FAULTY_S = 50.0
+EVERY_S = 6.0
+RECOVERY_S = 13
+"""How long one fault may cost readings: a sender without acknowledgement waits ten seconds before it sends again."""
+WITHOUT_CHECKSUM = {"delimited", "hl7", "vigilance"}
+"""A flipped bit in the text of these is a wrong number that nobody can know; nor how Vigilance makes its check byte."""
+WITHOUT_CODE = {"bcc"}
+"""What their simulators show is not the patient's: no value tells when it was said."""
+
+MOST_LAG_S = 12.0
+
+NUMERIC = [channel.id for channel in Catalogue.shipped() if not channel.id.startswith("wf_")]
+
+
+def code(channel: str) -> tuple[float, float]:
+    """Value in the first second, and how much more each second, so that a value tells when the device said it."""
+    if channel in ("ecmo_flow", "ecmo_sweep"):
+        return 1.0, 0.05
+    return (1000.0, 10.0) if "rpm" in channel else (20.0, 1.0)
+
+
+def present() -> dict[str, float]:
+    second = round(asyncio.get_running_loop().time() * NS) // NS  # as the simulators' clocks round
+    return {channel: code(channel)[0] + code(channel)[1] * second for channel in NUMERIC}
+
+
+OPTIONS: Mapping[str, dict[str, Any]] = {"intellivue": {"mode": "mib"}}
+"""A link in memory is a stream of bytes, as a serial line is."""
+
+
+def spoken_by(name: str) -> Callable[[], Driver]:
+    """The driver of a simulated device: its profile's, or the one whose name its own begins with."""
+    candidates: list[tuple[str, str | None]] = [(driver, name) for driver in available_drivers()]
+    if name not in available_profiles(()):
+        candidates = [(driver, None) for driver in available_drivers() if name.startswith(driver)]
+    for driver, profile in candidates:
+        with contextlib.suppress(ConfigError):
+            build_driver(driver, profile, OPTIONS.get(name, {}), Catalogue.shipped(), ())
+            return lambda: build_driver(driver, profile, OPTIONS.get(name, {}), Catalogue.shipped(), ())
+    raise AssertionError(f"no driver speaks to simulators/{name}.py")
+
+
+@dataclass
+class Story:
+    """What was stored while things went wrong, and what went wrong."""
+
+    driver: Driver
+    observed: list[Observation] = field(default_factory=list)
+    injected: list[Injected] = field(default_factory=list)
+
+    @property
+    def numerics(self) -> list[Numerics]:
+        return [each for each in self.observed if isinstance(each, Numerics) and self.said(each)]
+
+    @property
+    def gaps(self) -> list[Event]:
+        return [
+            each
+            for each in self.observed
+            if isinstance(each, Event) and each.event is EventKind.GAP and "channel" not in each.detail
+        ]
+
+    @staticmethod
+    def said(numerics: Numerics) -> dict[str, float]:
+        """Channels that carry the code."""
+        kept = {"sim_counter", "pp_num"}
+        return {channel: value for channel, value in numerics.values.items() if channel not in kept}
+
+
+async def live(module: ModuleType, driver: Driver, kinds: tuple[FaultKind, ...], seed: int) -> Story:
+    story, clock = Story(driver), LoopClock()
+    link = MemoryLink(module.create(present))
+
+    def provoke(kind: FaultKind) -> bool:
+        if kind is FaultKind.REBOOT:
+            link.device = module.create(present)
+            link.hang_up("the device restarted")
+            return True
+        able: Callable[[FaultKind], bool] | None = getattr(link.device, "provoke", None)
+        return able is not None and able(kind)
+
+    schedule = Schedule(seed, kinds, every_s=EVERY_S, until_s=FAULTY_S if kinds else 0.0)
+    faulty = FaultyTransport(link, schedule, clock, story.injected.append, provoke)
+    stamper = Stamper("device", Catalogue.shipped())
+    keeper = Handing(story.observed.append, acknowledges=True)
+    running = asyncio.create_task(Session("device", driver, faulty, clock, keeper, stamper).run())
+    await asyncio.sleep(LIVED_S)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    return story
+
+
+@pytest.fixture
+def virtual(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulators that were given no clock read the loop's too."""
+
+    def mono() -> int:
+        try:
+            return round(asyncio.get_running_loop().time() * NS)
+        except RuntimeError:
+            return time.monotonic_ns()
+
+    fake = SimpleNamespace(monotonic_ns=mono, time_ns=lambda: STARTED_NS + mono())
+    monkeypatch.setattr(acquisition.clock, "time", fake)
+
+
+def second_of(channel: str, value: float) -> int | None:
+    """When the device said it; None for a number that it never said."""
+    base, step = code(channel)
+    second = round((value - base) / step)
+    return second if abs(base + step * second - value) < 0.3 * step and 0 <= second <= LIVED_S else None
+
+
+def near(story: Story, at_s: float, kinds: tuple[FaultKind, ...], within_s: float) -> bool:
+    return any(each.kind in kinds and at_s - within_s <= each.mono_ns / NS <= at_s + 1 for each in story.injected)
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What a device does when all is well.
+
+    Attributes:
+        coded: Channels that carry the code; others are constant there, or do not go so far.
+        pace: Seconds from one reading to the next, at most.
+        first: The first second that is stored.
+        lag: How much older than its time a value is, at most.
+    """
+
+    coded: frozenset[str]
+    pace: int
+    first: int
+    lag: float
+
+
+@cache
+def habits(name: str) -> Habits:
+    story = run(live(SIMULATORS[name], spoken_by(name)(), (), 1))
+    wrong = {
+        channel
+        for each in story.numerics
+        for channel, value in Story.said(each).items()
+        if second_of(channel, value) is None
+    }
+    late = [
+        ((each.time_ns - STARTED_NS) / NS, channel, second_of(channel, value))
+        for each in story.numerics
+        for channel, value in Story.said(each).items()
+        if channel not in wrong
+    ]
+    wrong |= {
+        channel for at_s, channel, second in late if second is not None and not -0.01 <= at_s - second <= MOST_LAG_S
+    }
+    kept = [(at_s, channel, second) for at_s, channel, second in late if channel not in wrong and second is not None]
+    seconds = sorted({second for _, _, second in kept})
+    pace = max((b - a for a, b in pairwise(seconds)), default=LIVED_S)
+    return Habits(
+        frozenset(channel for _, channel, _ in kept), pace, min(seconds, default=LIVED_S),
+        max((at_s - second for at_s, _, second in kept), default=0.0),
+    )  # fmt: skip
+
+
+def misattributed(story: Story, usual: Habits, flips_pass: bool) -> list[str]:
+    """Values that the device never said, or not then."""
+    found = []
+    for each in story.numerics:
+        at_s = (each.time_ns - STARTED_NS) / NS
+        told = each.device_time
+        # Where the device gives a time, the value belongs there. A report that had to wait for its turn is made late,
+        # with the time at which it was due. The clocks that jump do so by whole hours.
+        when = at_s if told is None else datetime.fromisoformat(told).timestamp() % 3600 - STARTED_NS / NS % 3600
+        for channel, value in Story.said(each).items():
+            if channel not in usual.coded:
+                continue
+            second = second_of(channel, value)
+            if flips_pass and near(story, at_s, (FaultKind.FLIP, FaultKind.NOISE, FaultKind.CUT), RECOVERY_S):
+                continue
+            if second is None or second > at_s + 0.01 or when - second > usual.lag + (0.1 if told else 3.6):
+                found.append(f"{at_s:.3f} s: {channel} {value} (said in second {second})")
+    return found
+
+
+def unaccounted(story: Story, usual: Habits) -> list[int]:
+    """Seconds whose readings are neither stored nor missing for a cause."""
+    stored = {second_of(channel, value) for each in story.numerics for channel, value in Story.said(each).items()}
+    spans = [(gap.detail["from_ns"], gap.detail["to_ns"]) for gap in story.gaps]
+    return [
+        second
+        for second in range(usual.first, LIVED_S - 2 - usual.pace)
+        if stored.isdisjoint(range(second, second + usual.pace))
+        and not near(story, second, tuple(FaultKind), RECOVERY_S)
+        and not any(a <= STARTED_NS + second * NS <= b for a, b in spans)
+    ]
+
+
+def silent_gaps(story: Story) -> list[str]:
+    """Silences that no event tells of with a cause."""
+    limit = max(GAP_NS, 3 * (story.driver.period_ns or 0))
+    causes = {(gap.detail["from_ns"], gap.detail["cause"]) for gap in story.gaps}
+    times = [each.time_ns for each in story.numerics]
+    return [
+        f"{(b - a) / NS} s"
+        for a, b in pairwise(times)
+        if b - a > limit + NS and not any(a - NS <= begin <= b and cause in set(GapCause) for begin, cause in causes)
+    ]
+
+
+SIMULATORS: Mapping[str, Any] = {name: module for name, module in devices().items() if name not in WITHOUT_CODE}
+
+
+@pytest.mark.usefixtures("virtual")
+@pytest.mark.parametrize("name", SIMULATORS)
+def test_without_a_fault_every_second_of_the_device_is_stored(name: str) -> None:
+    story = run(live(SIMULATORS[name], spoken_by(name)(), (), 1))
+    usual = habits(name)
+    assert story.injected == []
+    assert usual.coded
+    assert usual.pace <= 10
+    assert usual.first <= 15
+    assert unaccounted(story, usual) == []
+    assert misattributed(story, usual, flips_pass=False) == []
+    assert story.gaps == []
+
+
+@pytest.mark.system  # two hundred stories take their time
+@pytest.mark.usefixtures("virtual")
+@pytest.mark.parametrize("kind", FaultKind)
+@pytest.mark.parametrize("name", SIMULATORS)
+def test_under_every_fault_each_reading_is_stored_or_missing_for_a_cause(name: str, kind: FaultKind) -> None:
+    driver = spoken_by(name)()
+    story = run(live(SIMULATORS[name], driver, (kind,), seed=7))
+    if not story.injected:
+        assert kind in OF_THE_DEVICE, "a fault of the wire befalls every device"
+        return
+    protected = type(driver).__module__.rpartition(".")[2] not in WITHOUT_CHECKSUM
+    assert misattributed(story, habits(name), flips_pass=not protected) == []
+    assert unaccounted(story, habits(name)) == []
+    assert silent_gaps(story) == []
+    assert second_of_last(story) >= LIVED_S - 3 - habits(name).pace, "it does not recover"
+
+
+def second_of_last(story: Story) -> int:
+    return max(each.time_ns for each in story.numerics) // NS - STARTED_NS // NS
+
+
+@pytest.mark.usefixtures("virtual")
+@pytest.mark.parametrize("name", SIMULATORS)
+@pytest.mark.parametrize("seed", range(3))
+def test_under_all_faults_together_nothing_is_lost_without_a_cause(name: str, seed: int) -> None:
+    driver = spoken_by(name)()
+    story = run(live(SIMULATORS[name], driver, tuple(FaultKind), seed))
+    protected = type(driver).__module__.rpartition(".")[2] not in WITHOUT_CHECKSUM
+    assert len(story.injected) >= 3
+    assert misattributed(story, habits(name), flips_pass=not protected) == []
+    assert unaccounted(story, habits(name)) == []
+    assert silent_gaps(story) == []
+
+
+@pytest.mark.usefixtures("virtual")
+def test_equal_seeds_give_equal_faults_and_equal_readings() -> None:
+    name = next(iter(SIMULATORS))
+    stories = [run(live(SIMULATORS[name], spoken_by(name)(), tuple(FaultKind), 5)) for _ in range(2)]
+    assert [each.line() for each in stories[0].injected] == [each.line() for each in stories[1].injected]
+    assert stories[0].observed == stories[1].observed
+
+
+@pytest.mark.usefixtures("virtual")
+def test_some_simulator_knows_each_fault_of_a_device() -> None:
+    able = dict.fromkeys(OF_THE_DEVICE, False)
+    for module in SIMULATORS.values():
+        device = run(made(module))
+        for kind in OF_THE_DEVICE:
+            able[kind] |= kind is FaultKind.REBOOT or (hasattr(device, "provoke") and device.provoke(kind))
+    assert all(able.values())
+
+
+async def made(module: ModuleType) -> Any:
+    return module.create(present)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+
+import pytest
+
+from acquisition.catalogue import Catalogue
+from acquisition.errors import TransportError
+from acquisition.model import Numerics, Observation
+from acquisition.registry import build_driver
+from acquisition.replay import Handing
+from acquisition.session import Session
+from acquisition.stamping import Stamper
+from simulators.faults import OF_THE_WIRE, FaultKind, FaultyDevice, FaultyTransport, Injected, Schedule
+from simulators.memory_link import MemoryLink
+from simulators.sim_pump_console import SimPumpConsole
+from simulators.virtual_time import LoopClock, run
+
+LINE = bytes(range(20))
+
+
+class Talker:
+    """Says the same once a second."""
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(LINE)
+            await asyncio.sleep(1)
+
+
+async def heard(kind: FaultKind, seconds: int = 30) -> tuple[list[tuple[float, bytes]], list[Injected]]:
+    """What arrives of a talker under one kind of fault, with its times."""
+    said, injected, clock = list[tuple[float, bytes]](), list[Injected](), LoopClock()
+    link = FaultyTransport(MemoryLink(Talker()), Schedule(3, [kind], every_s=5.0), clock, injected.append)
+    loop = asyncio.get_running_loop()
+    async with link:
+        while loop.time() < seconds:
+            if data := await link.receive(1.0):
+                said.append((round(loop.time(), 3), data))
+    return said, injected
+
+
+def test_without_a_fault_everything_arrives_when_it_is_said() -> None:
+    async def calm() -> list[bytes]:
+        link = FaultyTransport(MemoryLink(Talker()), Schedule(3, []), LoopClock(), lambda _: None)
+        async with link:
+            return [await link.receive(None) for _ in range(5)]
+
+    # No kind is drawn before the first fault is due, ten seconds on at the earliest.
+    assert run(calm()) == [LINE] * 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "fits"),
+    [
+        (FaultKind.CUT, lambda data: LINE.startswith(data) and len(data) < 20),
+        (FaultKind.FLIP, lambda data: sum((a ^ b).bit_count() for a, b in zip(data, LINE, strict=True)) == 1),
+        (FaultKind.HALF, lambda data: data in (LINE[:10], LINE[10:])),
+        (FaultKind.NOISE, lambda data: 1 <= len(data) <= 64),
+    ],
+)
+def test_a_fault_does_to_a_piece_what_its_name_says(kind: FaultKind, fits: Callable[[bytes], bool]) -> None:
+    said, injected = run(heard(kind))
+    odd = [data for _, data in said if data != LINE]
+    befallen = [each for each in injected if each.direction == "<"]
+    assert befallen
+    assert len(odd) >= len(befallen) - 1
+    assert all(fits(data) for data in odd)
+
+
+def test_what_is_dropped_is_missing_and_what_is_repeated_is_there_twice() -> None:
+    for kind, more in ((FaultKind.DROP, -1), (FaultKind.REPEAT, 1)):
+        said, injected = run(heard(kind))
+        befallen = sum(each.direction == "<" for each in injected)
+        assert befallen > 2
+        assert abs(len(said) - (30 + more * befallen)) <= 1
+
+
+def test_a_delayed_piece_comes_later_and_in_order() -> None:
+    said, injected = run(heard(FaultKind.DELAY))
+    late = [at for at, _ in said if at % 1 > 0.001]
+    assert len(late) >= len(injected) - 1
+    assert [at for at, _ in said] == sorted(at for at, _ in said)
+    assert len(said) >= 28
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OF_THE_WIRE if kind is not FaultKind.DISCONNECT])
+def test_the_log_names_every_fault_with_its_time(kind: FaultKind) -> None:
+    _, injected = run(heard(kind))
+    assert injected
+    lines = [json.loads(each.line()) for each in injected]
+    assert {line["fault"] for line in lines} == {kind.value}
+    assert [line["mono_ns"] for line in lines] == sorted(line["mono_ns"] for line in lines)
+
+
+def test_a_cut_link_is_lost_for_the_reader() -> None:
+    with pytest.raises(TransportError, match="on purpose"):
+        run(heard(FaultKind.DISCONNECT))
+
+
+async def with_a_driver(kinds: list[FaultKind]) -> tuple[list[Observation], list[Injected]]:
+    observed, injected, clock = list[Observation](), list[Injected](), LoopClock()
+    pump = FaultyDevice(SimPumpConsole(lambda: {"ecmo_flow": 3.5}), Schedule(1, kinds), clock, injected.append)
+    driver = build_driver("modbus", "sim_pump_console", {}, Catalogue.shipped(), ())
+    keeper = Handing(observed.append, acknowledges=True)
+    session = Session("pump", driver, MemoryLink(pump), clock, keeper, Stamper("pump", Catalogue.shipped()))
+    running = asyncio.create_task(session.run())
+    await asyncio.sleep(60)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    return observed, injected
+
+
+def test_a_device_whose_wire_fails_is_attached_like_the_device_and_is_read_again_after_each_fault() -> None:
+    observed, injected = run(with_a_driver(list(FaultKind)))
+    numerics = [each for each in observed if isinstance(each, Numerics)]
+    assert len(injected) >= 3
+    assert len(numerics) > 60
+    assert {each.values.get("ecmo_flow") for each in numerics} <= {3.5, None}
+    assert numerics[-1].time_ns - numerics[0].time_ns > 50 * 10**9
