@@ -20,6 +20,8 @@ from acquisition.lanes import Progress
 from acquisition.model import Observation
 
 _END = 2**63 - 1
+_DAYS_OF_KEYS = 2
+_DAYS_TO_LOOK_AT = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,24 +176,23 @@ class JournalReader:
         return newest
 
     def keys(self, device: str, limit: int) -> list[str]:
-        """The newest keys of acknowledged messages in the two newest days, oldest first."""
+        """The newest keys of acknowledged messages in the two newest days that have any, oldest first.
+
+        A power cut while a day's file is made leaves it empty, and so may the next one.
+        """
         files = day_files(self._directory)
-        days = sorted({path.name[:10] for path in files})[-2:]
-        found: dict[str, None] = {}
+        found: list[list[str]] = []
         with disk_errors():
-            for path in files:
-                if path.name[:10] not in days:
-                    continue
-                with opened(path, []) as connection, suppress_damage():
-                    if connection is None:
-                        continue
-                    newest = connection.execute(
-                        "SELECT key FROM message_key WHERE device = ? ORDER BY id DESC LIMIT ?", (device, limit)
-                    ).fetchall()
-                    for (key,) in reversed(newest):
-                        found.pop(key, None)  # repeated on a later day, it is as new as that
-                        found[key] = None
-        return list(found)[-limit:]
+            for day in sorted({path.name[:10] for path in files}, reverse=True)[:_DAYS_TO_LOOK_AT]:
+                if keys := [key for path in files if path.name[:10] == day for key in _keys(path, device, limit)]:
+                    found.append(keys)
+                if len(found) == _DAYS_OF_KEYS:
+                    break
+        newest: dict[str, None] = {}
+        for key in (key for keys in reversed(found) for key in keys):
+            newest.pop(key, None)  # repeated on a later day, it is as new as that
+            newest[key] = None
+        return list(newest)[-limit:]
 
     def stat(self) -> JournalStat:
         """What the journal holds.
@@ -247,6 +248,15 @@ class JournalReader:
                     (quarantined,) = connection.execute("SELECT count(*) FROM quarantine").fetchone()
                     return progress_in(connection), quarantined
         return {}, 0
+
+
+def _keys(path: Path, device: str, limit: int) -> list[str]:
+    """The newest keys of one file, oldest first."""
+    with opened(path, []) as connection, suppress_damage():
+        if connection is not None:
+            query = "SELECT key FROM message_key WHERE device = ? ORDER BY id DESC LIMIT ?"
+            return [key for (key,) in reversed(connection.execute(query, (device, limit)).fetchall())]
+    return []
 
 
 def _size(path: Path) -> int:

@@ -15,7 +15,7 @@ from acquisition.errors import JournalError
 from acquisition.journal import Journal, writer
 from acquisition.journal.cursors import Cursors, Quarantined
 from acquisition.journal.reader import JournalReader
-from acquisition.journal.schema import Block, day_file, day_files
+from acquisition.journal.schema import Block, connect_day, day_file, day_files, day_of
 from acquisition.lanes import Progress, Span
 from acquisition.model import Observation
 from tests.acquisition.journal_observations import DAY_NS, QUICK, T0, alter, event, everything, numerics, waveform
@@ -373,3 +373,12 @@ async def test_a_reading_is_never_attributed_to_another_device_by_damage(tmp_pat
     reader = JournalReader(tmp_path)
     assert list(reader.query()) == []
     assert "fails its checksum" in reader.damaged[0]
+
+
+async def test_days_without_keys_do_not_hide_those_before_them(tmp_path: Path) -> None:
+    async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
+        await journal.append([numerics(T0)], [("mon", "a")])
+    for day in (1, 2):
+        connect_day(day_file(tmp_path, day_of(T0 + day * DAY_NS))).close()  # as a power cut leaves it
+    async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
+        assert journal.keys("mon") == ["a"]

@@ -172,7 +172,7 @@ async def test_nothing_that_was_acknowledged_is_missing_after_a_power_cut(tmp_pa
                 done += 1
             files, acknowledged = chance.choice(survivors)
             image = write(files, tmp_path / f"image-{done}")
-            first = max(acknowledged, default=0) + 1000
+            first = max(acknowledged, default=first) + 1000  # after what is there, acknowledged or not
             assert survivors[-1][1], "nothing was acknowledged: this proves nothing"
 
 
