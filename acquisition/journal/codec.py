@@ -30,8 +30,11 @@ from numpy.typing import NDArray
 from acquisition.journal.columns import columns, numerics_of
 from acquisition.model import Numerics, Observation, Quality, Waveform, json_line, parse_line
 
-MAX_POINTS = 10_000
-"""A block takes no further observation beyond this many points, so that a batch of a forwarder stays small."""
+MAX_WEIGHT = 10_000
+"""A block takes no further observation beyond this weight, so that a batch of a forwarder stays small."""
+
+COLUMNS_FROM = 32
+"""Of fewer numerics JSON lines are written faster; they are merged soon."""
 
 _LEVEL = 3
 _INT64 = range(-(2**63), 2**63)
@@ -78,16 +81,26 @@ def points(observation: Observation) -> int:
     return len(observation.raw) // 4 if isinstance(observation, Waveform) else 1
 
 
+def weight(observation: Observation) -> int:
+    """What an observation takes in memory and on a line: its samples, or values and states; at least one."""
+    if isinstance(observation, Numerics):
+        return len(observation.values) + len(observation.states) or 1
+    return points(observation) or 1
+
+
 def tally(observations: Iterable[Observation]) -> Mapping[str, int]:
     """Readings by channel: values or states of numerics, samples of waveforms; events count under the empty id."""
     counter: Counter[str] = Counter()
+    alike: Counter[tuple[str, ...]] = Counter()
     for observation in observations:
         if isinstance(observation, Waveform):
             counter[observation.channel] += points(observation)
         elif isinstance(observation, Numerics):
-            counter.update(observation.values.keys() | observation.states.keys())
+            alike[*observation.values, *observation.states] += 1
         else:
             counter[""] += 1
+    for channels, number in alike.items():
+        counter.update(dict.fromkeys(channels, number))
     return counter
 
 
@@ -172,17 +185,20 @@ def _portions(stream: Sequence[Observation]) -> Iterator[list[Observation]]:
     portion: list[Observation] = []
     size = 0
     for observation in stream:
-        if portion and size + points(observation) > MAX_POINTS:
+        if portion and size + weight(observation) > MAX_WEIGHT:
             yield portion
             portion, size = [], 0
         portion.append(observation)
-        size += points(observation)
+        size += weight(observation)
     yield portion
 
 
 def _pack(device: str, kind: str, channel: str, observations: Sequence[Observation]) -> Packed:
     waveforms = [observation for observation in observations if isinstance(observation, Waveform)]
     codec = Codec.DELTA_PLANES if waveforms else Codec.JSON_LINES
+    if kind == "numerics" and len(observations) >= COLUMNS_FROM:
+        codec = Codec.COLUMNS
+        device.encode()  # which columns leave to the row
     body = encode(codec, observations)
     if waveforms:
         last = max(max(waveform.time_ns, waveform.end_ns - waveform.period_ns) for waveform in waveforms)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -44,23 +45,25 @@ def columns(numerics: Sequence[Numerics]) -> bytes:
         ValueError: text that is no Unicode.
         OverflowError: time beyond 64 bits.
     """
-    shapes: dict[str, int] = {}
+    shapes: dict[tuple[object, ...], int] = {}
     shape_of = [shapes.setdefault(_shape(each), len(shapes)) for each in numerics]
+    first_of = [numerics[shape_of.index(index)] for index in range(len(shapes))]
     device_times = [each.device_time for each in numerics]
     told = device_times if any(each is not None for each in device_times) else []
-    text = f"[[{','.join(shapes)}],{json.dumps(told, separators=(',', ':'))}]".encode()
+    written = [[list(each.values), each.states, each.quality] for each in first_of]
+    text = json.dumps([written, told], separators=(",", ":"), ensure_ascii=False).encode()
     times = np.array([each.time_ns for each in numerics], dtype=np.int64).view(np.uint64)
-    values: dict[str, list[float]] = {}
-    for each in numerics:
-        for channel, value in each.values.items():
-            values.setdefault(channel, []).append(value)
+    names: dict[str, int] = {}
+    ids_of = [np.array([names.setdefault(name, len(names)) for name in each.values], np.intp) for each in first_of]
+    values = np.fromiter(chain.from_iterable(each.values.values() for each in numerics), np.float64)
+    ids = np.concatenate([ids_of[index] for index in shape_of]).astype(np.min_scalar_type(len(names)))
     return b"".join(
         [
             np.array([len(numerics), len(text)], dtype="<u4").tobytes(),
             text,
             _written(np.array(shape_of, dtype=np.uint64)),
             _written(np.diff(times, prepend=np.uint64(0))),
-            *(_column(np.array(column, dtype=np.float64)) for column in values.values()),
+            *_columns(values[np.argsort(ids, kind="stable")], np.bincount(ids)),
         ]
     )
 
@@ -103,26 +106,58 @@ def numerics_of(body: bytes, device: str) -> Iterator[Numerics]:
         )
 
 
-def _shape(numerics: Numerics) -> str:
-    return json.dumps([list(numerics.values), numerics.states, numerics.quality], separators=(",", ":"))
+def _shape(numerics: Numerics) -> tuple[object, ...]:
+    states, quality = numerics.states, numerics.quality
+    return tuple(numerics.values), tuple(states), tuple(states.values()), tuple(quality), tuple(quality.values())
 
 
-def _column(values: NDArray[np.float64]) -> bytes:
-    bits = values.view(np.uint64)
-    if np.abs(values).max() < _EXACT:
-        for decimals in range(_MOST_DECIMALS + 1):
-            scaled = np.rint(values * 10.0**decimals)
-            if np.abs(scaled).max() >= _EXACT:
-                break
-            integers = scaled.astype(np.int64)
-            if np.array_equal((integers / 10.0**decimals).view(np.uint64), bits):  # as they are read; -0.0 is not
-                return bytes([decimals]) + _written(integers.view(np.uint64))
-    return bytes([_BITS]) + _written(bits)
+def _columns(values: NDArray[np.float64], sizes: NDArray[np.intp]) -> Iterator[bytes]:
+    """Columns that follow each other in one array, shape (n,), all at once: a call of numpy for each takes longer."""
+    ends = np.cumsum(sizes)
+    starts = ends - sizes
+    decimals, integers = _decimals(values, sizes)
+    step = np.diff(integers, prepend=np.uint64(0))
+    step[starts] = 0
+    zigzag = _zigzag(step)
+    planes = np.ascontiguousarray(zigzag.astype("<u8", copy=False).view(np.uint8).reshape(-1, 8).T)
+    firsts = integers[starts].astype("<u8", copy=False).tobytes()
+    most = np.maximum.reduceat(zigzag, starts).tolist() if sizes.size else []
+    for index, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        width = (most[index].bit_length() + 7) // 8
+        yield bytes([decimals[index]]) + firsts[8 * index : 8 * index + 8] + bytes([width])
+        yield planes[:width, start + 1 : end].tobytes()
+
+
+def _decimals(values: NDArray[np.float64], sizes: NDArray[np.intp]) -> tuple[list[int], Integers]:
+    """The fewest decimals that give back every value of a column, and the integers that go with them."""
+    decimals = np.full(sizes.size, _BITS)
+    integers = values.view(np.uint64).copy()
+    column_of = np.repeat(np.arange(sizes.size), sizes)
+    left = np.arange(values.size)
+    for number in range(_MOST_DECIMALS + 1):
+        if not left.size:
+            break
+        some = values[left]
+        with np.errstate(over="ignore"):
+            scaled = np.rint(some * 10.0**number)
+        scaled[~(np.abs(scaled) < _EXACT)] = 0.0  # which no such value is
+        tried = scaled.astype(np.int64)
+        wrong = (tried / 10.0**number).view(np.uint64) != some.view(np.uint64)  # as they are read; -0.0 is not
+        is_wrong = np.zeros(sizes.size, dtype=bool)
+        is_wrong[column_of[left[wrong]]] = True
+        good = ~is_wrong[column_of[left]]
+        integers[left[good]] = tried[good].view(np.uint64)
+        decimals[column_of[left[good]]] = number
+        left = left[~good]
+    return decimals.tolist(), integers
+
+
+def _zigzag(step: Integers) -> Integers:
+    return (step << _ONE) ^ (np.uint64(0) - (step >> np.uint64(63)))
 
 
 def _written(integers: Integers) -> bytes:
-    step = np.diff(integers)
-    zigzag = (step << _ONE) ^ (np.uint64(0) - (step >> np.uint64(63)))
+    zigzag = _zigzag(np.diff(integers))
     width = (int(zigzag.max(initial=0)).bit_length() + 7) // 8
     planes = zigzag.astype("<u8", copy=False).view(np.uint8).reshape(-1, 8).T[:width]
     return integers[:1].astype("<u8", copy=False).tobytes() + bytes([width]) + planes.tobytes()

@@ -25,6 +25,9 @@ _OBJECT_BYTES = 1000
 """An observation without its contents, measured with tracemalloc and rounded up."""
 _VALUE_BYTES = 150
 
+FULL_BYTES = 4 << 20
+"""A group that is as large goes at once: gathering more would make it no cheaper, and its readings late."""
+
 Answer = TypeVar("Answer")
 
 
@@ -76,6 +79,7 @@ class Writer:
         self._state = threading.Condition()
         self._waiting: list[_Append] = []
         self._waiting_bytes = 0
+        self._waiting_since_s = 0.0
         self._errands: list[Callable[[], None]] = []
         self._closing = False
         self._refusal: str | None = None
@@ -96,6 +100,9 @@ class Writer:
                 self._waiting.append(append)
                 self._waiting_bytes += append.size
                 if len(self._waiting) == 1:
+                    self._waiting_since_s = self._loop.time()
+                    self._state.notify()
+                elif self._waiting_bytes >= FULL_BYTES:
                     self._state.notify()
         if refusal is not None:
             future.set_exception(refusal)
@@ -153,7 +160,10 @@ class Writer:
             self._state.wait_for(lambda: self._waiting or self._cursors.unwritten or self._errands or self._closing)
             if self._closing and not self._waiting:
                 return False
-            self._state.wait_for(lambda: self._closing, self._interval_s)
+            # From the first append on, whatever was being written or merged when it came.
+            begin_s = self._waiting_since_s if self._waiting else self._loop.time()
+            wait_s = begin_s + self._interval_s - self._loop.time()
+            self._state.wait_for(lambda: self._closing or self._waiting_bytes >= FULL_BYTES, max(0.0, wait_s))
         return True
 
     def _run_errands(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acquisition.journal.codec import MAX_POINTS, Codec, decode, encode, pack, unpack
+from acquisition.journal.codec import COLUMNS_FROM, MAX_WEIGHT, Codec, decode, encode, pack, tally, unpack
 from acquisition.journal.merged import MERGED, originals
 from acquisition.journal.schema import Block
 from acquisition.model import (
@@ -160,7 +161,33 @@ def test_a_block_spans_from_its_earliest_time_to_its_last_sample() -> None:
 def test_a_long_stall_gives_several_blocks_of_bounded_size() -> None:
     packed = pack([waveform(T0 + index, [0] * 3000) for index in range(10)])
     assert [each.points for each in packed] == [9000, 9000, 9000, 3000]
-    assert max(each.points for each in packed) <= MAX_POINTS
+    assert max(each.points for each in packed) <= MAX_WEIGHT
+
+
+def test_a_block_is_bounded_by_the_values_within_and_not_by_the_instants() -> None:
+    many = [Numerics(device="mon", time_ns=T0 + n, values={f"c{at}": 1.0 for at in range(4000)}) for n in range(5)]
+    assert [each.points for each in pack(many)] == [2, 2, 1]
+
+
+@given(few=st.lists(column_numerics, min_size=1, max_size=8), times=st.integers(1, 12))
+def test_a_group_of_many_numerics_reads_as_it_was_appended(few: list[Numerics], times: int) -> None:
+    many = few * times
+    assert list(map(json_line, round_trip(list(many)))) == list(map(json_line, many))
+
+
+@pytest.mark.parametrize("number", [1, COLUMNS_FROM])
+@pytest.mark.parametrize("change", [{"device": "\ud800"}, {"device_time": "\ud800"}], ids=ascii)
+def test_text_that_is_no_unicode_cannot_be_packed(number: int, change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="surrogates"):
+        pack([numerics(T0).model_copy(update=change)] * number)
+
+
+@given(observations=st.lists(column_numerics, max_size=8))
+def test_readings_are_counted_once_for_each_numerics_that_has_a_value_or_a_state(observations: list[Numerics]) -> None:
+    counted: Counter[str] = Counter()
+    for each in observations:
+        counted.update({*each.values, *each.states})
+    assert tally(observations) == counted
 
 
 def test_half_a_sample_cannot_be_packed() -> None:
