@@ -46,7 +46,10 @@ class Journal(Protocol):
     """What a forwarder needs of the journal."""
 
     async def read(self, after_seq: int, max_points: int, upto_seq: int) -> Batch:
-        """What follows `after_seq` up to `upto_seq`, about `max_points` at most; `last_seq` is past `after_seq`."""
+        """What follows `after_seq` up to `upto_seq`; `last_seq` is past `after_seq`.
+
+        About `max_points` at most, of which each value and state of numerics is one.
+        """
         ...
 
     async def wait_for_new(self, after_seq: int) -> None:
@@ -118,7 +121,8 @@ class Forwarder:
         sink: Where to.
         journal: Where from.
         clock: Stamps successes and the end of a wait.
-        batch_points: How many points to deliver at once, on a line that is fast enough; see `SLOW_NS`.
+        batch_points: How many samples, values, states and events to deliver at once, on a line that is fast enough; see
+            `SLOW_NS`.
         max_backoff_s: Longest wait of our own choice between two attempts.
         rng: Spreads the attempts of many beds after an outage they share.
         sleep: Waits that many seconds.

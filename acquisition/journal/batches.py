@@ -28,13 +28,13 @@ class Batch:
     damaged: tuple[str, ...] = ()
 
 
-def read_batch(directory: Path, after_seq: int, max_points: int, upto_seq: int, decode: Decode = originals) -> Batch:
-    """Whole blocks with `after_seq < seq <= upto_seq`, as many as fit into `max_points`, at least one if there is any.
+def read_batch(directory: Path, after_seq: int, max_weight: int, upto_seq: int, decode: Decode = originals) -> Batch:
+    """Whole blocks with `after_seq < seq <= upto_seq`, as many as fit into `max_weight`, at least one if there is any.
 
     Args:
         directory: Of the journal.
         after_seq: The block before.
-        max_points: Upper bound of the batch, unless its first block is larger.
+        max_weight: Upper bound of the samples, values, states and events, unless the first block has more.
         upto_seq: Number of the last block that is wanted and was committed; what cannot be read is passed over.
         decode: What gives the blocks of a row; one that remembers spares merged rows of many batches.
 
@@ -42,7 +42,7 @@ def read_batch(directory: Path, after_seq: int, max_points: int, upto_seq: int, 
         JournalError: the disk cannot be read now.
     """
     observations: list[Observation] = []
-    points, last_seq, damaged = 0, after_seq, list[str]()
+    points, weight, last_seq, damaged = 0, 0, after_seq, list[str]()
     with disk_errors():
         for path in files_after(directory, after_seq):
             with opened(path, damaged) as connection:
@@ -50,7 +50,8 @@ def read_batch(directory: Path, after_seq: int, max_points: int, upto_seq: int, 
                     continue
                 selection = Selection(after=last_seq, upto=upto_seq)
                 for block in blocks(connection, path.name, selection, damaged, decode):
-                    if observations and points + block.points > max_points:
+                    weight += block.weight
+                    if observations and weight > max_weight:
                         return Batch(tuple(observations), last_seq, points, tuple(damaged))
                     observations += block.observations
                     points += block.points

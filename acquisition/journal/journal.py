@@ -11,7 +11,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,9 +21,10 @@ from acquisition.journal.backlog import SinkBytes, backlogs, oldest_after, sink_
 from acquisition.journal.batches import Batch, read_batch
 from acquisition.journal.cursors import Cursors, Quarantined
 from acquisition.journal.dropping import Dropped, discard_unfinished
-from acquisition.journal.merged import originals
+from acquisition.journal.merging import MAX_WEIGHT
 from acquisition.journal.quarantine import line_of
 from acquisition.journal.reader import JournalReader, JournalStat
+from acquisition.journal.remembering import Remembering
 from acquisition.journal.retention import Limits
 from acquisition.journal.salvage import disk_errors
 from acquisition.journal.store import Store
@@ -33,8 +34,8 @@ from acquisition.lanes import LATE_NS, Progress
 from acquisition.model import Observation
 
 LOCK = "lock"
-REMEMBERED = 32
-"""Rows whose blocks are kept at hand, because a merged range is read in many batches: two ranges of a full bed."""
+REMEMBERED = 2 * MAX_WEIGHT
+"""Of rows whose blocks are kept at hand: two merged ranges."""
 _FULL_BYTES = 1 << 20
 
 
@@ -55,7 +56,7 @@ class Journal:
         self._end = Committed(0, 0, 0)
         self._ends = deque([self._end])
         self._news = asyncio.Event()
-        self._decode = lru_cache(REMEMBERED)(originals)
+        self._decode = Remembering(REMEMBERED)
         self._refusal = ""
         self._refused = asyncio.Event()
 
@@ -233,6 +234,8 @@ class Journal:
 
     async def read(self, after_seq: int, max_points: int, upto_seq: int | None = None) -> Batch:
         """Whole blocks after a number, and up to another, at least one if there is any; see `read_batch`.
+
+        A batch is bounded by what it weighs: here each value and state of numerics is a point.
 
         Raises:
             JournalError: the disk cannot be read now.

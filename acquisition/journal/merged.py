@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from acquisition.journal.codec import Codec, compress, decode, decompress, encode, points
+from acquisition.journal.codec import Codec, compress, decode, decompress, encode, points, weight
 from acquisition.journal.schema import Block
 from acquisition.model import Observation, Waveform, json_line
 
@@ -39,6 +39,11 @@ class Original(NamedTuple):
     def points(self) -> int:
         """Numerics, samples or events within."""
         return sum(map(points, self.observations))
+
+    @property
+    def weight(self) -> int:
+        """What it takes in memory: samples, values and states, events."""
+        return sum(map(weight, self.observations))
 
 
 def originals(block: Block) -> tuple[Original, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from acquisition.journal.merged import MERGED, Original, merged, originals
 from acquisition.journal.schema import WIDEST, Block, insert, rows
 
-MAX_POINTS = 50_000
+MAX_WEIGHT = 50_000
 """Of a range; what a forwarder reads a part of, it reads as a whole."""
 
 
@@ -29,7 +29,7 @@ def merge_range(connection: sqlite3.Connection, after: int, upto: int) -> tuple[
         sqlite3.Error: the disk refuses, or the file is damaged.
     """
     streams: dict[tuple[str, str, str], list[tuple[Block, Original]]] = {}
-    since, last, points = 0, 0, 0
+    since, last, points, weight = 0, 0, 0, 0
     query = f"SELECT * FROM block WHERE seq > ? AND seq <= ? AND codec < {MERGED} ORDER BY seq"  # noqa: S608 - a constant
     for row in rows(connection, query, (after, upto)):
         try:
@@ -37,7 +37,8 @@ def merge_range(connection: sqlite3.Connection, after: int, upto: int) -> tuple[
         except ValueError:
             content = ()
         since = since or row.seq
-        if last and (row.seq - since >= WIDEST or (content and points + row.points > MAX_POINTS)):
+        weight += sum(original.weight for original in content)
+        if last and (row.seq - since >= WIDEST or (content and weight > MAX_WEIGHT)):
             break
         last = row.seq
         for original in content:

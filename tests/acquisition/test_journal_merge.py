@@ -6,6 +6,8 @@ import asyncio
 import itertools
 import shutil
 import sqlite3
+import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acquisition.journal import Journal, merger, merging, schema, store, summary
+from acquisition.journal import Journal, merger, merging, schema, store, summary, writer
 from acquisition.journal.backlog import backlogs, oldest_after
 from acquisition.journal.batches import read_batch
 from acquisition.journal.codec import pack
 from acquisition.journal.merged import MERGED, Original, exact, merged, originals
 from acquisition.journal.reader import JournalReader
+from acquisition.journal.remembering import Remembering
 from acquisition.journal.retention import Limits, Part
 from acquisition.journal.schema import Block, day_file, day_files, rows
 from acquisition.lanes import LATE_NS, Progress, Span
@@ -84,7 +87,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two journals with the same blocks: one with small rows only, one with merged rows of several ranges."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(merger, "LATE_NS", NEVER_NS)
-        patch.setattr(merging, "MAX_POINTS", 3000)
+        patch.setattr(merging, "MAX_WEIGHT", 3000)
         patch.setattr(summary, "FLUSH_GROUPS", 25)
         plain = tmp_path_factory.mktemp("plain")
         asyncio.run(fill(plain))
@@ -131,6 +134,59 @@ def test_a_query_of_merged_blocks_is_that_of_the_blocks_as_they_were(
     devices = None if device is None else [device]
     plain, other = (list(JournalReader(twin).query(devices=devices, **window)) for twin in twins)  # type: ignore[arg-type]
     assert other == plain
+
+
+async def test_a_reading_that_comes_during_a_merge_is_on_the_disk_a_commit_interval_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Journal(tmp_path, commit_interval_s=0.5) as journal:
+        monkeypatch.setattr(journal._store, "merge", lambda: time.sleep(0.45))
+        await journal.append([numerics(T0)])
+        begin = time.perf_counter()
+        await journal.append([numerics(T0 + 1)])
+        assert 0.49 < time.perf_counter() - begin < 0.9
+
+
+async def test_a_group_that_is_full_goes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "FULL_BYTES", 5000)
+    async with Journal(tmp_path, commit_interval_s=60) as journal:
+        await asyncio.wait_for(asyncio.gather(*(journal.append([numerics(T0 + n)]) for n in range(5))), timeout=30)
+
+
+async def test_a_backlog_of_numerics_alone_is_read_in_little_memory(tmp_path: Path) -> None:
+    def instant(at: int) -> Numerics:
+        values = {f"c{channel}": (at * channel) % 997 / 10 for channel in range(100)}
+        return Numerics(device="mon", time_ns=T0 + at * SECOND, values=values)
+
+    async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
+        for begin in range(0, 3000, 50):
+            await journal.append([instant(at) for at in range(begin, begin + 50)])
+        await merge_all(journal)
+        assert len(merged_rows(tmp_path)) == 6
+        after, read = 0, 0
+        tracemalloc.start()
+        try:
+            while after < journal.last_seq:
+                batch = await journal.read(after, 10_000)
+                assert batch.points == 100
+                after, read = batch.last_seq, read + batch.points
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert read == 3000
+    assert peak < 12_000_000
+
+
+def test_what_is_remembered_is_bounded_by_its_weight(twins: tuple[Path, Path]) -> None:
+    every = merged_rows(twins[1])
+    weights = [sum(each.weight for each in originals(row)) for row in every]
+    remembering = Remembering(sum(weights[-3:]))
+    for row in every:
+        assert remembering(row) == originals(row)
+    assert list(remembering._rows) == every[-3:]
+    assert remembering(every[-3]) is remembering(every[-3])
+    remembering(every[0])
+    assert every[-2] not in remembering._rows  # the one that was not wanted for longest
 
 
 def test_merging_changes_no_count(twins: tuple[Path, Path]) -> None:
