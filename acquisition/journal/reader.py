@@ -14,7 +14,7 @@ from acquisition.journal.backlog import backlogs
 from acquisition.journal.cursors import FILE, progress_in
 from acquisition.journal.salvage import Selection, block_rows, blocks, disk_errors, opened
 from acquisition.journal.schema import DAMAGED, day_files, is_damage, is_set_aside, suppress_damage
-from acquisition.journal.summary import Slice, Summary, load, rebuild
+from acquisition.journal.summary import EVERYTHING, Slice, Summary, load, rebuild
 from acquisition.journal.window import only, within
 from acquisition.lanes import Progress
 from acquisition.model import Observation
@@ -107,7 +107,7 @@ class JournalReader:
         wanted = None if channels is None else frozenset(channels)
         selection = Selection(from_ns=from_ns, to_ns=to_ns, devices=devices, kinds=kinds, channels=channels)
         with disk_errors():
-            parts = [(path, part) for path in day_files(self._directory) for part in self._summary(path).all_slices]
+            parts = [(path, part) for path in day_files(self._directory) for part in self._summary(path, 0).all_slices]
             low = _lowest_later([part for _, part in parts])
             held: defaultdict[str, list[tuple[int, int, Observation]]] = defaultdict(list)
             number = 0
@@ -205,7 +205,7 @@ class JournalReader:
         whole, files, damaged = Summary(), day_files(self._directory), list[str]()
         with disk_errors():
             for path in files:
-                summary = self._summary(path, damaged)
+                summary = self._summary(path, damaged=damaged)
                 whole.slices += summary.all_slices
                 whole.total = max(whole.total, summary.total)
                 for (device, kind, channel), series in summary.series.items():
@@ -231,13 +231,13 @@ class JournalReader:
             damaged=tuple(sorted(damaged)),
         )
 
-    def _summary(self, path: Path, damaged: list[str] | None = None) -> Summary:
+    def _summary(self, path: Path, whole_upto: int = EVERYTHING, damaged: list[str] | None = None) -> Summary:
         damaged = self.damaged if damaged is None else damaged
         with opened(path, damaged) as connection:
             if connection is None:
                 return Summary()
             with suppress_damage():
-                return load(connection)
+                return load(connection, whole_upto)
             return rebuild(connection, path.name, damaged)
 
     def _progress(self, damaged: list[str]) -> tuple[dict[str, Progress], int]:

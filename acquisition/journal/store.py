@@ -15,6 +15,7 @@ from acquisition.journal.cursors import Cursors
 from acquisition.journal.dropping import Dropped, trim
 from acquisition.journal.mending import fault, mend
 from acquisition.journal.merger import Merger, merge_past, sum_up
+from acquisition.journal.merging import merged_upto
 from acquisition.journal.salvage import Selection, block_rows, damage_of
 from acquisition.journal.schema import (
     Block,
@@ -29,6 +30,7 @@ from acquisition.journal.schema import (
     new_file,
     reading,
     set_aside,
+    suppress_damage,
 )
 
 logger = logging.getLogger(__name__)
@@ -126,7 +128,7 @@ class Store:
         try:
             with reading(path) as connection:
                 if connection is not None:
-                    self._learn(summaries.load(connection))
+                    self._learn(summaries.load(connection, summaries.EVERYTHING))
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
@@ -176,7 +178,10 @@ class Store:
     def _connect(path: Path) -> tuple[sqlite3.Connection, summaries.Summary]:
         connection = connect_day(path)
         try:
-            return connection, summaries.load(connection)
+            merged = 0
+            with suppress_damage():
+                merged = merged_upto(connection)
+            return connection, summaries.load(connection, merged)
         except BaseException:
             connection.close()
             raise

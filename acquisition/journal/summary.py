@@ -19,6 +19,14 @@ FLUSH_GROUPS = 256
 """A crash leaves at most this many groups, some 51 s of them, to be summed at the next start."""
 
 REBUILD_BLOCKS = 4096
+EVERYTHING = 2**63 - 1
+
+_SOUND = " AND ".join(f"typeof({name}) = 'integer'" for name in ("since", "upto", "blocks", "first_ns", "last_ns"))
+# Of integers `sum` fails where damage makes them too large; `total` does not.
+_WHOLE = f"""
+SELECT min({_SOUND}), device, min(since), max(upto), CAST(total(blocks) AS INTEGER), min(first_ns), max(last_ns)
+FROM span WHERE upto <= ? GROUP BY device
+"""  # noqa: S608 - constants
 
 
 @dataclass(slots=True)
@@ -133,8 +141,12 @@ class Summary:
         self._changed.clear()
 
 
-def load(connection: sqlite3.Connection) -> Summary:
+def load(connection: sqlite3.Connection, whole_upto: int = 0) -> Summary:
     """What the file holds, with the blocks since the last flush summed here.
+
+    Args:
+        connection: To the file.
+        whole_upto: Slices up to this number come as one: a day has some 1700, and SQLite adds them up faster.
 
     Raises:
         sqlite3.Error: the file is damaged, or cannot be read now.
@@ -144,7 +156,9 @@ def load(connection: sqlite3.Connection) -> Summary:
         connection.execute("BEGIN")  # rows and their sums of one and the same moment
     try:
         summary = Summary()
-        for since, upto, device, *numbers in connection.execute("SELECT * FROM span ORDER BY upto, device"):
+        summary.slices += _whole(connection, whole_upto) if whole_upto else []
+        spans = connection.execute("SELECT * FROM span WHERE upto > ? ORDER BY upto, device", (whole_upto,))
+        for since, upto, device, *numbers in spans:
             _sound(since, upto, *numbers)
             if not summary.slices or summary.slices[-1].upto != upto:
                 summary.slices.append(Slice(since, upto))
@@ -165,6 +179,17 @@ def load(connection: sqlite3.Connection) -> Summary:
         if alone:
             connection.execute("ROLLBACK")
     return summary
+
+
+def _whole(connection: sqlite3.Connection, upto: int) -> list[Slice]:
+    """All slices up to a number as one; none if there are none."""
+    found = connection.execute(_WHOLE, (upto,)).fetchall()
+    for sound, _, *numbers in found:
+        _sound(*numbers, *([] if sound else [None]))
+    if not found:
+        return []
+    devices = {device: Series(*numbers) for _, device, _, _, *numbers in found}
+    return [Slice(min(row[2] for row in found), max(row[3] for row in found), devices)]
 
 
 def rebuild(connection: sqlite3.Connection, name: str, damaged: list[str]) -> Summary:

@@ -153,6 +153,37 @@ async def test_a_group_that_is_full_goes_at_once(tmp_path: Path, monkeypatch: py
         await asyncio.wait_for(asyncio.gather(*(journal.append([numerics(T0 + n)]) for n in range(5))), timeout=30)
 
 
+def test_slices_that_come_as_one_say_what_they_say_one_by_one(twins: tuple[Path, Path]) -> None:
+    for twin in twins:
+        with schema.reading(day_file(twin, DAY)) as connection:
+            assert connection is not None
+            fine = summary.load(connection)
+            assert len(fine.slices) > 2
+            for upto in (0, fine.slices[0].upto - 1, fine.slices[1].upto, fine.last_seq, summary.EVERYTHING):
+                coarse = summary.load(connection, upto)
+                assert len(coarse.slices) == max(1, sum(part.upto > upto for part in fine.slices) + 1) - (
+                    upto < fine.slices[0].upto
+                )
+                assert (coarse.last_seq, coarse.blocks, coarse.window) == (fine.last_seq, fine.blocks, fine.window)
+                assert (coarse.series, coarse.total) == (fine.series, fine.total)
+            devices = {device for part in fine.all_slices for device in part.devices}
+            assert set(summary.load(connection, summary.EVERYTHING).slices[0].devices) == devices
+
+
+@pytest.mark.parametrize("column", ["blocks", "first_ns", "last_ns"])
+@pytest.mark.parametrize("wrong", ["'x'", "0.5", "x'00'"])
+def test_a_sum_that_is_no_number_is_damage_in_slices_that_come_as_one_too(
+    twins: tuple[Path, Path], tmp_path: Path, column: str, wrong: str
+) -> None:
+    shutil.copytree(twins[0], tmp_path / "journal")
+    path = day_file(tmp_path / "journal", DAY)
+    alter(path, f"UPDATE span SET {column} = {wrong} WHERE upto = (SELECT min(upto) FROM span)")
+    with schema.reading(path) as connection:
+        assert connection is not None
+        with pytest.raises(sqlite3.DatabaseError, match="no number"):
+            summary.load(connection, summary.EVERYTHING)
+
+
 async def test_a_backlog_of_numerics_alone_is_read_in_little_memory(tmp_path: Path) -> None:
     def instant(at: int) -> Numerics:
         values = {f"c{channel}": (at * channel) % 997 / 10 for channel in range(100)}
