@@ -11,8 +11,8 @@ its row. The number of points up to and with it stands in every block, so that a
 count. A file sums up what it holds every 256 groups; what is newer is summed by reading it. Cursors, quarantine, runs
 and the high-water mark of `seq` are in `cursors.db`, apart from the readings.
 
-**Write.** One thread writes. One commit interval after the first append, or as soon as much has gathered, it commits all
-that has as one transaction. A group goes to the day of its newest time, but never to an older file than the last.
+**Write.** One thread writes. One commit interval after the first append, or as soon as much has gathered, it commits
+all that has as one transaction. A group goes to the day of its newest time, but never to an older file than the last.
 An append never blocks. When too much waits for the disk, an append fails at once. When the disk refuses, the group
 fails, what is appended before its callers know of it fails too, and the next is tried again: behind nothing that a
 failed sync may have left in memory alone, and after taking back what of the failed group is there. One observation that
