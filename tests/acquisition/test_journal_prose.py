@@ -41,7 +41,7 @@ The number of points up to and with it: journal_ahead a_backlog_is_the_points_th
 A file sums up: journal_query a_file_sums_up_what_it_holds_and_what_is_newer_is_summed_by_reading
 Cursors, quarantine, runs: journal_prose cursors_quarantine_runs_and_the_mark_are_apart_from_the_readings
 One thread writes: journal_prose one_thread_writes
-It wakes on the first append: journal a_group_is_all_that_gathered_in_an_interval_in_one_transaction
+One commit interval after the first append: journal a_group_is_all_that_gathered_in_an_interval_in_one_transaction
 A group goes to the day: journal a_group_goes_to_the_day_of_its_newest_time
 A group goes to the day: journal a_group_never_goes_to_an_older_file_than_the_last
 An append never blocks: journal an_append_never_blocks
