@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import shutil
 import sqlite3
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acquisition.journal import Journal, merger, merging, schema, store, summary, writer
+from acquisition.journal import Journal, merger, merging, schema, store, summary
 from acquisition.journal.backlog import backlogs, oldest_after
 from acquisition.journal.batches import read_batch
 from acquisition.journal.codec import pack
@@ -134,23 +133,6 @@ def test_a_query_of_merged_blocks_is_that_of_the_blocks_as_they_were(
     devices = None if device is None else [device]
     plain, other = (list(JournalReader(twin).query(devices=devices, **window)) for twin in twins)  # type: ignore[arg-type]
     assert other == plain
-
-
-async def test_a_reading_that_comes_during_a_merge_is_on_the_disk_a_commit_interval_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with Journal(tmp_path, commit_interval_s=0.5) as journal:
-        monkeypatch.setattr(journal._store, "merge", lambda: time.sleep(0.45))
-        await journal.append([numerics(T0)])
-        begin = time.perf_counter()
-        await journal.append([numerics(T0 + 1)])
-        assert 0.49 < time.perf_counter() - begin < 0.9
-
-
-async def test_a_group_that_is_full_goes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "FULL_BYTES", 5000)
-    async with Journal(tmp_path, commit_interval_s=60) as journal:
-        await asyncio.wait_for(asyncio.gather(*(journal.append([numerics(T0 + n)]) for n in range(5))), timeout=30)
 
 
 def test_slices_that_come_as_one_say_what_they_say_one_by_one(twins: tuple[Path, Path]) -> None:
