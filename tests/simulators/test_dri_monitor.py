@@ -216,6 +216,6 @@ async def test_a_patient_that_nobody_asked_for_is_in_no_recording(tmp_path: Path
     assert received.count(b"\x7e") > 8
     assert b"FICTITIOUS" not in received
     kept: list[Observation] = []
-    assert await replay(trace, DriDriver.build({}, Catalogue.shipped()), kept.append) is None
+    assert (await replay(trace, DriDriver.build({}, Catalogue.shipped()), kept.append)).damage is None
     assert any(isinstance(each, Numerics) for each in kept)
     assert any(isinstance(each, Waveform) for each in kept)
