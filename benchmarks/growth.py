@@ -22,13 +22,11 @@ SMALL = 10**6
 LARGE = (10**8, 10**9) if os.environ.get("FULL") else (10**8,)
 """A thousand million samples, with FULL=1, need 2 GB of disk and some minutes."""
 
-T0 = 1_767_225_600_000_000_000
+MIDNIGHT = 1_767_225_600_000_000_000
 CHANNELS, RATE, BLOCK_S = 8, 250, 10
 BLOCK = CHANNELS * RATE * BLOCK_S
-BLOCKS_A_DAY = 1000
-"""A fifth of a real day's, so that there are several day files."""
-
-STEP_NS = 86_400_000_000_000 // BLOCKS_A_DAY
+STEP_NS = BLOCK_S * 10**9
+BLOCKS_A_DAY = 86_400 // BLOCK_S
 FIGURES = {
     "append": ("append of 0.2 s of 8 waves, synced, alone in its group", "ms"),
     "drain": ("drain: 5,000 points read at the front of the backlog", "ms"),
@@ -72,10 +70,13 @@ def fill(directory: Path, samples: int) -> None:
 
 
 async def _fill(directory: Path, samples: int, shapes: list[list[bytes]]) -> None:
+    blocks = samples // BLOCK
+    # The oldest blocks are of a day that is over, whatever the size: today's file is read a little faster.
+    start = MIDNIGHT - min(BLOCKS_A_DAY, blocks // 2) * STEP_NS
     async with Journal(directory, commit_interval_s=0) as journal:
-        for number in range(samples // BLOCK):
+        for number in range(blocks):
             keys = [("mon", f"B{number * BLOCK_S + second}") for second in range(BLOCK_S)]
-            await journal.append(_group(T0 + number * STEP_NS, number, shapes), keys)
+            await journal.append(_group(start + number * STEP_NS, number, shapes), keys)
 
 
 def _group(time_ns: int, number: int, shapes: list[list[bytes]]) -> list[Observation]:

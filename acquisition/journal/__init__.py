@@ -8,8 +8,9 @@ damage. What is read is what was appended, to the last bit. A reader never waits
 said on one channel, or in numerics, or in events, within one group commit, or many such blocks that were merged. Pieces
 of a waveform that continue each other are one piece when read again. A block carries a checksum over everything else in
 its row. The number of points up to and with it stands in every block, so that a backlog is a difference and not a
-count. A file sums up what it holds every 256 groups; what is newer is summed by reading it. Cursors, quarantine, runs
-and the high-water mark of `seq` are in `cursors.db`, apart from the readings.
+count. A file sums up what it holds every 256 groups; what is newer is summed by reading it. What finished days hold is
+noted in `past.json`, so that neither a start nor a status opens them; the note counts for a file only while it is that
+file. Cursors, quarantine, runs and the high-water mark of `seq` are in `cursors.db`, apart from the readings.
 
 **Write.** One thread writes. One commit interval after the first append, or as soon as much has gathered, it commits
 all that has as one transaction. A group goes to the day of its newest time, but never to an older file than the last.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from acquisition.journal.salvage import Selection, blocks, opened
-from acquisition.journal.schema import Block, day_files, rows, suppress_damage
+from acquisition.journal.schema import Block, day_names, rows, suppress_damage
 from acquisition.lanes import Progress, Span
 
 _TOTAL = "SELECT CAST(since AS INTEGER), seq, CAST(total AS INTEGER) FROM block"
@@ -59,9 +60,10 @@ def sink_bytes(directory: Path, total: int, cursor: int, backlog: int) -> SinkBy
         OSError: the directory cannot be read.
         sqlite3.Error: the disk cannot be read now.
     """
-    wanted = files_after(directory, cursor)
-    had = sum(_size(path) for path in day_files(directory) if path not in wanted)
-    start = next(filter(None, map(_start_of, wanted)), None)
+    files = [directory / name for name in day_names(directory)]
+    first = _newest_by(directory, cursor + 1, [path.name for path in files]) or 0
+    wanted, had = files[first:], sum(map(_size, files[:first]))
+    start = next(filter(None, map(_start_of, map(str, wanted))), None)
     if start is None or total <= start.before:
         return SinkBytes(0, had)
     return SinkBytes(round(sum(map(_size, wanted)) * min(1.0, backlog / (total - start.before))), had)
@@ -82,19 +84,32 @@ def oldest_after(directory: Path, seq: int) -> int | None:
     return None
 
 
-def files_after(directory: Path, seq: int) -> list[Path]:
+def files_after(directory: Path, seq: int) -> Iterator[Path]:
     """The day files that may hold blocks after `seq`, oldest first.
 
     Raises:
         sqlite3.Error: the disk cannot be read now.
     """
-    files: list[Path] = []
-    for path in reversed(day_files(directory)):
-        files.insert(0, path)
-        start = _start_of(path)
-        if start is not None and start.seq <= seq + 1:
+    names = day_names(directory)
+    return (directory / name for name in names[_newest_by(directory, seq + 1, names) or 0 :])
+
+
+def _newest_by(directory: Path, seq: int, names: Sequence[str]) -> int | None:
+    """Index of the last file that starts at a number or before it; None if there is none.
+
+    Found by halving: there is a file for each day of a run.
+    """
+    low, high = -1, len(names)
+    while high - low > 1:
+        middle = (low + high) // 2
+        # Where a file starts that cannot be read is not known: its neighbours tell.
+        around = (*range(middle, low, -1), *range(middle + 1, high))
+        starts = ((each, _start_of(f"{directory}/{names[each]}")) for each in around)
+        at, start = next((each for each in starts if each[1] is not None), (-1, None))
+        if start is None:
             break
-    return files
+        low, high = (at, high) if start.seq <= seq else (low, at)
+    return low if low >= 0 else None
 
 
 class _Start(NamedTuple):
@@ -104,22 +119,22 @@ class _Start(NamedTuple):
     before: int
 
 
-_STARTS: dict[tuple[Path, int], _Start] = {}
+_STARTS: dict[tuple[str, int], _Start] = {}
 """By file and inode: a file that takes another's name has another inode."""
 
 
-def _start_of(path: Path) -> _Start | None:
+def _start_of(path: str) -> _Start | None:
     """Where a file starts; None if nothing can be read there.
 
     Read once: merging does not change it, and when blocks go from a file's front, what was so before its first block
     was so.
     """
     try:
-        key = path, path.stat().st_ino
+        key = path, os.stat(path).st_ino
     except FileNotFoundError:
         return None
     if key not in _STARTS:
-        with opened(path, []) as connection, suppress_damage():
+        with opened(Path(path), []) as connection, suppress_damage():
             row = (
                 next(filter(_is_intact, rows(connection, "SELECT * FROM block ORDER BY seq")), None)
                 if connection
@@ -146,28 +161,24 @@ def _spans(progress: Progress) -> Iterable[Span]:
 
 def _totals_at(directory: Path, seqs: Iterable[int]) -> dict[int, int]:
     """Points of the journal up to and with each of these blocks; those of retired files count as delivered."""
-    found: dict[int, int] = {}
-    left = set(seqs)
-    before_all = 0
-    for path in reversed(day_files(directory)):
-        if not left:
-            break
-        start = _start_of(path)
-        if start is None:
-            continue
-        before_all = start.before
-        here = sorted(each for each in left if each >= start.seq)
-        if not here:
-            continue
-        with opened(path, []) as connection, suppress_damage():
-            if connection is None:
+    names = day_names(directory)
+    return {seq: _total_at(directory, seq, names) for seq in set(seqs)}
+
+
+def _total_at(directory: Path, seq: int, names: Sequence[str]) -> int:
+    newest = _newest_by(directory, seq, names)
+    if newest is None:
+        first = next(filter(None, (_start_of(f"{directory}/{name}") for name in names)), None)
+        return first.before if first else 0
+    for name in reversed(names[: newest + 1]):
+        with opened(directory / name, []) as connection, suppress_damage():
+            start = _start_of(f"{directory}/{name}")
+            if connection is None or start is None:
                 continue
-            for seq in here:
-                row = connection.execute(f"{_TOTAL} WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (seq,)).fetchone()
-                _, base, total = row or (start.seq, start.seq - 1, start.before)
-                found[seq] = total + _points(connection, base, seq)
-                left.discard(seq)
-    return found | dict.fromkeys(left, before_all)
+            row = connection.execute(f"{_TOTAL} WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (seq,)).fetchone()
+            _, base, total = row or (start.seq, start.seq - 1, start.before)
+            return total + _points(connection, base, seq)
+    return 0
 
 
 def _points(connection: sqlite3.Connection, after: int, upto: int) -> int:

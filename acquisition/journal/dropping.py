@@ -31,6 +31,8 @@ DELETE FROM span WHERE blocks = 0;
 DELETE FROM series WHERE {_WAVES};
 INSERT INTO series SELECT device, kind, channel, sum(points), min(first_ns), max(last_ns)
     FROM block WHERE {_WAVES} GROUP BY device, kind, channel;
+DELETE FROM series WHERE kind = '';
+{summaries.SUM_UP_SPANS}
 """  # noqa: S608 - a constant from above
 _PART_OF_PRESENT = 24
 """At least this part of the present day's waveforms goes at a time, so that reports come by the hour at most."""

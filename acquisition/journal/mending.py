@@ -88,8 +88,20 @@ def _first_page(path: Path, log: Log | None) -> bytes:
     """The first page as SQLite sees it: that of the file does not count while the log has a newer one."""
     if log is not None and (logged := log.newest(1)) is not None:
         return logged
-    with path.open("rb") as file:
-        return file.read(PAGE)
+    return first_page(path)
+
+
+def first_page(path: Path | str) -> bytes:
+    """The first page of a file without a log; shorter if the file is.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(descriptor, PAGE, 0)
+    finally:
+        os.close(descriptor)
 
 
 def _is_undone(path: Path) -> bool:

@@ -24,7 +24,7 @@ from acquisition.journal.merged import MERGED, Original, merged
 from acquisition.journal.quarantine import Quarantine, observation_of
 from acquisition.journal.salvage import Selection, block_rows, disk_errors, opened
 from acquisition.journal.schema import Block, create_tables, day_files, insert
-from acquisition.journal.summary import rebuild
+from acquisition.journal.summary import SUM_UP_SPANS, rebuild
 from acquisition.journal.window import within
 from acquisition.model import Observation, Waveform, json_line
 
@@ -242,6 +242,7 @@ def _sum_up(connection: sqlite3.Connection, name: str) -> None:
         "INSERT INTO series VALUES (?,?,?,?,?,?)",
         [(*key, each.readings, each.first_ns, each.last_ns) for key, each in summary.series.items()],
     )
+    connection.execute(SUM_UP_SPANS)
 
 
 def _take_place(fresh: Path, path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
+import os
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -10,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acquisition.errors import JournalError
+from acquisition.journal import past
 from acquisition.journal.backlog import backlogs
 from acquisition.journal.cursors import FILE, progress_in
 from acquisition.journal.salvage import Selection, block_rows, blocks, disk_errors, opened
-from acquisition.journal.schema import DAMAGED, day_files, is_damage, is_set_aside, suppress_damage
+from acquisition.journal.schema import DAMAGED, day_files, day_names, is_damage, is_set_aside, suppress_damage
 from acquisition.journal.summary import EVERYTHING, Slice, Summary, load, rebuild
 from acquisition.journal.window import only, within
 from acquisition.lanes import Progress
@@ -169,8 +172,8 @@ class JournalReader:
         """Device to the newest time of its numerics and waveforms."""
         newest: dict[str, int] = {}
         with disk_errors():
-            for path in day_files(self._directory):
-                for (device, kind, _), series in self._summary(path).series.items():
+            for summary in self._summaries(day_names(self._directory), self.damaged):
+                for (device, kind, _), series in summary.series.items():
                     if kind != "event":
                         newest[device] = max(newest.get(device, series.last_ns), series.last_ns)
         return newest
@@ -202,10 +205,10 @@ class JournalReader:
         """
         readings: defaultdict[str, Counter[str]] = defaultdict(Counter)
         events: Counter[str] = Counter()
-        whole, files, damaged = Summary(), day_files(self._directory), list[str]()
+        whole, damaged = Summary(), list[str]()
+        names = day_names(self._directory)
         with disk_errors():
-            for path in files:
-                summary = self._summary(path, damaged=damaged)
+            for summary in self._summaries(names, damaged):
                 whole.slices += summary.all_slices
                 whole.total = max(whole.total, summary.total)
                 for (device, kind, channel), series in summary.series.items():
@@ -213,11 +216,12 @@ class JournalReader:
                     counter[name] += series.readings
             progress, quarantined = self._progress(damaged)
             backlog = backlogs(self._directory, whole.total, progress)
-        damaged += [path.name for path in self._directory.glob(f"*{DAMAGED}*") if is_set_aside(path)]
+            sizes = dict(self._sizes())
+        damaged += [name for name in sizes if DAMAGED in name and is_set_aside(Path(name))]
         first, last = whole.window
         return JournalStat(
-            files=len(files),
-            bytes=sum(map(_size, self._directory.iterdir())),
+            files=len(names),
+            bytes=sum(sizes.values()),
             blocks=whole.blocks,
             first_ns=first,
             last_ns=last,
@@ -230,6 +234,21 @@ class JournalReader:
             quarantined=quarantined,
             damaged=tuple(sorted(damaged)),
         )
+
+    def _summaries(self, names: list[str], damaged: list[str]) -> Iterator[Summary]:
+        """What all files hold: the finished days as one, then each other file."""
+        known = past.read(self._directory)
+        yield known.summary
+        for name in names:
+            if name not in known.names:
+                yield self._summary(self._directory / name, damaged=damaged)
+
+    def _sizes(self) -> Iterator[tuple[str, int]]:
+        """Name and bytes of every file that is there."""
+        with os.scandir(self._directory) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # a log goes when its file is closed
+                    yield entry.name, entry.stat().st_size
 
     def _summary(self, path: Path, whole_upto: int = EVERYTHING, damaged: list[str] | None = None) -> Summary:
         damaged = self.damaged if damaged is None else damaged
@@ -257,13 +276,6 @@ def _keys(path: Path, device: str, limit: int) -> list[str]:
             query = "SELECT key FROM message_key WHERE device = ? ORDER BY id DESC LIMIT ?"
             return [key for (key,) in reversed(connection.execute(query, (device, limit)).fetchall())]
     return []
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:  # a log goes when its file is closed
-        return 0
 
 
 def _touches(part: Slice, selection: Selection) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ WIDEST = 4096
 
 SUFFIX = ".journal"
 DAMAGED = ".damaged-"
+_ASIDE = re.compile(rf"....-..-..{re.escape(SUFFIX + DAMAGED)}\d+")
 
 _TABLES = f"""
 BEGIN;
@@ -126,14 +128,23 @@ def day_file(directory: Path, day: str) -> Path:
 
 def day_files(directory: Path) -> list[Path]:
     """All day files in the order of `seq`; one that was set aside comes before the one that took its place."""
+    return [directory / name for name in day_names(directory)]
 
-    def order(path: Path) -> tuple[str, float]:
-        day, _, rest = path.name.partition(SUFFIX)
-        return day, float(rest.removeprefix(DAMAGED) or "inf")
 
-    sound = directory.glob(f"????-??-??{SUFFIX}")
-    aside = filter(is_set_aside, directory.glob(f"????-??-??{SUFFIX}{DAMAGED}*"))
-    return sorted([*sound, *aside], key=order)
+def day_names(directory: Path) -> list[str]:
+    """Names of the day files, in the same order; there may be hundreds, and this is asked for each batch."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    sound = [name for name in names if name[10:] == SUFFIX and name[4] == name[7] == "-"]
+    aside = [name for name in names if DAMAGED in name and _ASIDE.fullmatch(name)]
+    return sorted([*aside, *sound], key=_place) if aside else sorted(sound)
+
+
+def _place(name: str) -> tuple[str, float]:
+    day, _, rest = name.partition(SUFFIX)
+    return day, float(rest.removeprefix(DAMAGED) or "inf")
 
 
 def new_file() -> bytes:

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from acquisition.journal import past
 from acquisition.journal import summary as summaries
 from acquisition.journal.codec import Packed
 from acquisition.journal.cursors import Cursors
 from acquisition.journal.dropping import Dropped, trim
-from acquisition.journal.mending import fault, mend
+from acquisition.journal.mending import fault, first_page, is_first_page_damaged, mend
 from acquisition.journal.merger import Merger, merge_past, sum_up
 from acquisition.journal.merging import merged_upto
 from acquisition.journal.salvage import Selection, block_rows, damage_of
@@ -21,7 +22,7 @@ from acquisition.journal.schema import (
     Block,
     connect_day,
     day_file,
-    day_files,
+    day_names,
     day_of,
     finish_setting_aside,
     insert,
@@ -86,34 +87,46 @@ class Store:
         self._merger: Merger | None = None
         self._pause = 0
         finish_setting_aside(directory)
-        for path in day_files(directory):
+        self._past = self._known()
+        for path in self._unknown():
             if is_set_aside(path):
                 self._mend(path)  # the power may have gone before it was done
             elif report := fault(path, self._sound):
                 self._set_aside(path, report)
-        for path in day_files(directory):
+        self._learn(self._past.summary)
+        for path in self._unknown():
             self._survey(path)
         self._reserved = max(cursors.mark, self.last_seq)
         self._next = self._reserved + 1
         if self.last_seq < cursors.mark:
             self._check_newest()
-        days = [path.name[:10] for path in day_files(directory)]
-        self._day = days[-1] if days else ""
-        for path in day_files(directory):
+        self._day = max((name[:10] for name in day_names(directory)), default="")
+        for path in self._unknown():
             if not is_set_aside(path) and path.name[:10] < self._day:
                 merge_past(path)
+        self._past = past.note(directory, self._day, self._past)
         if self._day and day_file(directory, self._day).exists():
             # On a full disk the next group tries again, and beside a reader the log stays.
             with contextlib.suppress(sqlite3.OperationalError):
                 self._open()
                 self._empty_log()
 
+    def _known(self) -> past.Past:
+        """The finished days of which nothing but the first page has to be looked at."""
+        known = past.read(self._directory)
+        if any(is_first_page_damaged(first_page(self._directory / name), self._sound) for name in known.names):
+            return past.Past()
+        return known
+
+    def _unknown(self) -> list[Path]:
+        return [self._directory / name for name in day_names(self._directory) if name not in self._past.names]
+
     def _check_newest(self) -> None:
         """Sets the newest file aside if its tree is damaged, which SQLite does not notice when it writes to it.
 
         The last number is the mark after every end in order; where it is not, the run before crashed, or blocks hide.
         """
-        for path in day_files(self._directory)[-1:]:
+        for path in self._unknown()[-1:]:
             if not is_set_aside(path) and (report := damage_of(path)):
                 self._set_aside(path, report)
 
@@ -216,6 +229,7 @@ class Store:
                 self.merge_rest()
                 self._finish()
                 self._day = day
+                self._past = past.note(self._directory, day, past.read(self._directory))
             if self._connection is None:
                 self._open()
             if self._is_log_doubtful:

@@ -1,7 +1,8 @@
 """What a day file holds, summed up every so many groups; what is newer is summed by reading it.
 
 A `series` row counts the readings of one channel; a `span` row says when the blocks of one device between two numbers
-of `seq` were read. Both are written seldom, because each would cost a page of the disk in every group.
+of `seq` were read. Both are written seldom, because each would cost a page of the disk in every group. A `series` row
+of no kind counts the blocks of a device in all spans, of which a day has thousands.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ FLUSH_GROUPS = 256
 REBUILD_BLOCKS = 4096
 EVERYTHING = 2**63 - 1
 
-_SOUND = " AND ".join(f"typeof({name}) = 'integer'" for name in ("since", "upto", "blocks", "first_ns", "last_ns"))
-# Of integers `sum` fails where damage makes them too large; `total` does not.
-_WHOLE = f"""
-SELECT min({_SOUND}), device, min(since), max(upto), CAST(total(blocks) AS INTEGER), min(first_ns), max(last_ns)
-FROM span WHERE upto <= ? GROUP BY device
-"""  # noqa: S608 - constants
+_BOUNDS = """
+SELECT (SELECT since FROM span ORDER BY upto LIMIT 1),
+    (SELECT upto FROM span WHERE upto <= ? ORDER BY upto DESC LIMIT 1)
+"""
+SUM_UP_SPANS = """
+INSERT OR REPLACE INTO series
+SELECT device, '', '', sum(blocks), min(first_ns), max(last_ns) FROM span GROUP BY device
+"""
 
 
 @dataclass(slots=True)
@@ -61,12 +64,14 @@ class Summary:
         slices: Written ones, in the order of `seq`.
         series: Device, kind and channel to readings; channels of numerics under their own id.
         recent: What is not written yet, if there is any.
+        written: Device to all its blocks in written slices.
         total: Points of the journal up to and with the last block.
     """
 
     slices: list[Slice] = field(default_factory=list)
     series: dict[tuple[str, str, str], Series] = field(default_factory=dict)
     recent: Slice | None = None
+    written: dict[str, Series] = field(default_factory=dict)
     total: int = 0
     _changed: set[tuple[str, str, str]] = field(default_factory=set)
 
@@ -126,6 +131,10 @@ class Summary:
             return
         part, self.recent = self.recent, None
         self.slices.append(part)
+        for device, span in part.devices.items():
+            self.written.setdefault(device, Series(0, span.first_ns, span.last_ns)).add(
+                span.readings, span.first_ns, span.last_ns
+            )
         connection.executemany(
             "INSERT INTO span VALUES (?,?,?,?,?,?)",
             [
@@ -133,7 +142,8 @@ class Summary:
                 for device, span in part.devices.items()
             ],
         )
-        changed = ((key, self.series[key]) for key in sorted(self._changed))
+        changed = [(key, self.series[key]) for key in sorted(self._changed)]
+        changed += [((device, "", ""), self.written[device]) for device in part.devices]
         connection.executemany(
             "INSERT OR REPLACE INTO series VALUES (?,?,?,?,?,?)",
             [(*key, series.readings, series.first_ns, series.last_ns) for key, series in changed],
@@ -146,7 +156,7 @@ def load(connection: sqlite3.Connection, whole_upto: int = 0) -> Summary:
 
     Args:
         connection: To the file.
-        whole_upto: Slices up to this number come as one: a day has some 1700, and SQLite adds them up faster.
+        whole_upto: Slices up to this number come as one: a day has some 1700.
 
     Raises:
         sqlite3.Error: the file is damaged, or cannot be read now.
@@ -156,16 +166,20 @@ def load(connection: sqlite3.Connection, whole_upto: int = 0) -> Summary:
         connection.execute("BEGIN")  # rows and their sums of one and the same moment
     try:
         summary = Summary()
-        summary.slices += _whole(connection, whole_upto) if whole_upto else []
+        for device, kind, channel, *numbers in connection.execute("SELECT * FROM series"):
+            _sound(*numbers)
+            if kind:
+                summary.series[device, kind, channel] = Series(*numbers)
+            else:
+                summary.written[device] = Series(*numbers)
+        later: list[Slice] = []
         spans = connection.execute("SELECT * FROM span WHERE upto > ? ORDER BY upto, device", (whole_upto,))
         for since, upto, device, *numbers in spans:
             _sound(since, upto, *numbers)
-            if not summary.slices or summary.slices[-1].upto != upto:
-                summary.slices.append(Slice(since, upto))
-            summary.slices[-1].devices[device] = Series(*numbers)
-        for device, kind, channel, *numbers in connection.execute("SELECT * FROM series"):
-            _sound(*numbers)
-            summary.series[device, kind, channel] = Series(*numbers)
+            if not later or later[-1].upto != upto:
+                later.append(Slice(since, upto))
+            later[-1].devices[device] = Series(*numbers)
+        summary.slices = [*_whole(connection, whole_upto, summary.written, later), *later]
         last = connection.execute("SELECT total FROM block ORDER BY seq DESC LIMIT 1").fetchone()
         if last:
             _sound(*last)
@@ -181,15 +195,22 @@ def load(connection: sqlite3.Connection, whole_upto: int = 0) -> Summary:
     return summary
 
 
-def _whole(connection: sqlite3.Connection, upto: int) -> list[Slice]:
-    """All slices up to a number as one; none if there are none."""
-    found = connection.execute(_WHOLE, (upto,)).fetchall()
-    for sound, _, *numbers in found:
-        _sound(*numbers, *([] if sound else [None]))
-    if not found:
+def _whole(
+    connection: sqlite3.Connection, upto: int, written: Mapping[str, Series], later: Sequence[Slice]
+) -> list[Slice]:
+    """All slices up to a number as one; none if there are none. Its times are those of the later ones too."""
+    first, last = connection.execute(_BOUNDS, (upto,)).fetchone()
+    if last is None:
         return []
-    devices = {device: Series(*numbers) for _, device, _, _, *numbers in found}
-    return [Slice(min(row[2] for row in found), max(row[3] for row in found), devices)]
+    _sound(first, last)
+    whole = Slice(first, last)
+    for device, span in written.items():
+        left = span.readings - sum(part.devices[device].readings for part in later if device in part.devices)
+        if left < 0:
+            raise damage("sums disagree")
+        if left:
+            whole.devices[device] = Series(left, span.first_ns, span.last_ns)
+    return [whole]
 
 
 def rebuild(connection: sqlite3.Connection, name: str, damaged: list[str]) -> Summary:

@@ -39,6 +39,8 @@ A block carries a checksum: journal the_checksum_is_over_everything_else_in_the_
 The number of points up to and with it: journal_merge a_backlog_is_exact_at_any_number_of_a_merged_range
 The number of points up to and with it: journal_ahead a_backlog_is_the_points_that_a_sink_does_not_have
 A file sums up: journal_query a_file_sums_up_what_it_holds_and_what_is_newer_is_summed_by_reading
+What finished days hold: journal_past neither_a_start_nor_a_status_opens_a_finished_day
+What finished days hold: journal_past what_the_note_says_of_a_file_counts_only_while_it_is_that_file
 Cursors, quarantine, runs: journal_prose cursors_quarantine_runs_and_the_mark_are_apart_from_the_readings
 One thread writes: journal_prose one_thread_writes
 One commit interval after the first append: journal a_group_is_all_that_gathered_in_an_interval_in_one_transaction
