@@ -152,41 +152,6 @@ def test_slices_that_come_as_one_say_what_they_say_one_by_one(twins: tuple[Path,
             assert set(summary.load(connection, summary.EVERYTHING).slices[0].devices) == devices
 
 
-SPAN = "UPDATE span SET {} = {} WHERE upto = (SELECT min(upto) FROM span)"
-WHOLE = "UPDATE series SET {} = {} WHERE kind = '' AND device = 'mon'"
-
-
-@pytest.mark.parametrize("wrong", ["'x'", "0.5", "x'00'"])
-@pytest.mark.parametrize(
-    ("change", "column", "upto"),
-    [
-        *((SPAN, column, 0) for column in ("blocks", "first_ns", "last_ns")),
-        *((WHOLE, column, upto) for column in ("readings", "first_ns", "last_ns") for upto in (1, summary.EVERYTHING)),
-    ],
-)
-def test_a_sum_that_is_no_number_is_damage_one_by_one_and_in_slices_that_come_as_one(
-    twins: tuple[Path, Path], tmp_path: Path, change: str, column: str, upto: int, wrong: str
-) -> None:
-    shutil.copytree(twins[0], tmp_path / "journal")
-    path = day_file(tmp_path / "journal", DAY)
-    alter(path, change.format(column, wrong))
-    with schema.reading(path) as connection:
-        assert connection is not None
-        with pytest.raises(sqlite3.DatabaseError, match="no number"):
-            summary.load(connection, upto)
-
-
-def test_slices_that_have_more_blocks_than_all_together_are_damage(twins: tuple[Path, Path], tmp_path: Path) -> None:
-    shutil.copytree(twins[0], tmp_path / "journal")
-    path = day_file(tmp_path / "journal", DAY)
-    alter(path, WHOLE.format("readings", 1))
-    with schema.reading(path) as connection:
-        assert connection is not None
-        upto = summary.load(connection).slices[0].upto
-        with pytest.raises(sqlite3.DatabaseError, match="disagree"):
-            summary.load(connection, upto)
-
-
 async def test_a_backlog_of_numerics_alone_is_read_in_little_memory(tmp_path: Path) -> None:
     def instant(at: int) -> Numerics:
         values = {f"c{channel}": (at * channel) % 997 / 10 for channel in range(100)}
