@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,8 +13,27 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+SYSTEM_TIMEOUT_S = 300
+"""A test with real processes waits for each of them with a limit of its own; this ends what has none."""
+
+# How long an example takes says more about the other work of the machine than about the code.
+hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("any machine")
+
+# A process of Python's that a test ends because it hangs says where.
+os.environ["PYTHONFAULTHANDLER"] = "1"
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives tests with real processes the time that a busy machine needs."""
+    for item in items:
+        if item.get_closest_marker("system") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SYSTEM_TIMEOUT_S))
 
 
 @pytest.fixture

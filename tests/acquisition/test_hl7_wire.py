@@ -167,10 +167,10 @@ def test_cutting_a_message_costs_little_more_than_a_plain_split() -> None:
     def best(work: Callable[[], object]) -> float:
         times = []
         for _ in range(5):
-            started = time.perf_counter()
+            started = time.process_time()
             for _ in range(200):
                 work()
-            times.append(time.perf_counter() - started)
+            times.append(time.process_time() - started)
         return min(times)
 
     plain = best(lambda: [line.split("|") for line in raw.decode().split("\r")])

@@ -329,10 +329,10 @@ def test_ten_thousand_frames_of_any_content_are_survived_and_fast() -> None:
         frame = framed(record(turn % 3, (int(rng.integers(0, 40)), body)))
         place = int(rng.integers(0, len(frame)))
         frames.append(frame if turn % 2 else frame[:place] + rng.bytes(2) + frame[place + 1 :])
-    began = time.perf_counter()
+    began = time.process_time()
     for now, frame in enumerate(frames):
         listening.receive(frame, now)
         listening.take_emissions()
-    assert 10_000 / (time.perf_counter() - began) > 5_000
+    assert 10_000 / (time.process_time() - began) > 5_000
     assert listening.counters["frames_bad"] > 100
     assert listening.counters["blocks_good"] > 100

@@ -139,7 +139,7 @@ def test_where_the_stream_is_split_does_not_matter(pieces: list[bytes]) -> None:
 
 def test_ten_thousand_records_of_any_content_are_read_or_refused_and_fast() -> None:
     rng = np.random.default_rng(3)
-    began, read = time.perf_counter(), 0
+    began, read = time.process_time(), 0
     for turn in range(10_000):
         head = bytearray(vectors.record(turn % 2, (int(rng.choice([1, 1, 4, 9])), b"")))
         body = rng.bytes(int(rng.integers(0, 500)))
@@ -151,4 +151,4 @@ def test_ten_thousand_records_of_any_content_are_read_or_refused_and_fast() -> N
         except WireError:
             continue
     assert read > 100
-    assert 10_000 / (time.perf_counter() - began) > 5_000
+    assert 10_000 / (time.process_time() - began) > 5_000

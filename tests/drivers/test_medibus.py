@@ -289,10 +289,10 @@ def test_ten_thousand_pieces_of_any_content_are_survived_and_fast() -> None:
     pieces = [
         rng.bytes(int(rng.integers(0, 40))) if turn % 3 else response(0x24, rng.bytes(6)) for turn in range(10_000)
     ]
-    began = time.perf_counter()
+    began = time.process_time()
     for now, piece in enumerate(pieces):
         line.driver.receive(piece, line.now + now * MS)
         line.driver.take_emissions()
         line.driver.take_frames()
-    assert 10_000 / (time.perf_counter() - began) > 5_000
+    assert 10_000 / (time.process_time() - began) > 5_000
     assert line.driver.counters["frames_bad"] > 100

@@ -147,7 +147,7 @@ def test_ten_thousand_pieces_of_any_content_are_read_or_refused_and_fast() -> No
         response(0x24, b"%02X%4d" % (turn % 256, turn % 999)) if turn % 4 else rng.bytes(int(rng.integers(0, 60)))
         for turn in range(10_000)
     ]
-    began, read = time.perf_counter(), 0
+    began, read = time.process_time(), 0
     for piece in pieces:
         for found in deframer.take(piece):
             if isinstance(found, Message) and found.data:
@@ -155,4 +155,4 @@ def test_ten_thousand_pieces_of_any_content_are_read_or_refused_and_fast() -> No
             elif isinstance(found, int) and not isinstance(found, Flow):
                 streams.take(found)
     assert read > 5_000
-    assert 10_000 / (time.perf_counter() - began) > 5_000
+    assert 10_000 / (time.process_time() - began) > 5_000

@@ -257,9 +257,9 @@ def test_any_bytes_give_readings_or_counts(profile: dict[str, Any], pieces: list
 
 def test_the_longest_line_against_a_greedy_pattern_takes_no_time_to_speak_of() -> None:
     driver = started(PATTERN | {"pattern": "(?P<q>.*)a.*b.*(?P<n>c)", "max_line": 512})
-    began = time.perf_counter()
+    began = time.process_time()
     driver.receive(b"ab" * 255 + b"\n", 0)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.system

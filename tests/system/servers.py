@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import shutil
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -14,15 +15,22 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-START_S = 30.0
+START_S = 60.0
+RANGE = range(10_000, 32_000)
+"""Below `net.ipv4.ip_local_port_range` of a Linux that nobody has changed."""
+PORTS = random.Random()
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of loopback that nobody listens on just now, and that is given to nobody else who asks for any port.
+
+    Tests run side by side, and each may restart its servers: so none of those that the kernel chooses from.
+    """
+    while True:
+        port = PORTS.choice(RANGE)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass

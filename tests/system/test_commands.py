@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from simulators.cli import devices
+from tests.processes import all_said
 from tests.system.beds import device, until, write_config
 from tests.system.servers import free_port
 
@@ -42,7 +43,7 @@ async def run(module: str, *words: str, code: int | None = 0) -> tuple[str, str]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    told, complained = (each.decode() for each in await process.communicate())
+    told, complained = await all_said(process)
     assert code is None or process.returncode == code, told + complained
     return told, complained
 
@@ -129,7 +130,7 @@ async def test_status_of_a_running_daemon_reads_well_and_ends_with_one_when_some
             assert document["devices"][0]["identity"]["model"]
         finally:
             daemon.send_signal(signal.SIGTERM)
-            logged = (await daemon.communicate())[1].decode()
+            _, logged = await all_said(daemon)
         assert daemon.returncode == 0
         assert [json.loads(line)["event"] for line in logged.splitlines()][-1] == "stopped"
     document = json.loads((tmp_path / "journal" / "status.json").read_text())

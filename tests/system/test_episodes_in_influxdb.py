@@ -16,6 +16,7 @@ from acquisition.journal import Journal
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Event, EventKind, Numerics, Observation, Waveform
 from acquisition.sinks.influxdb import InfluxV1Sink
+from tests.processes import all_said
 from tests.system.beds import daemon, until
 from tests.system.servers import Server, influxd
 
@@ -47,9 +48,9 @@ async def command(*words: object) -> tuple[int, str]:
         sys.executable, "-m", "acquisition.cli", "episode", *map(str, words),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    said, _ = await process.communicate()
+    said, _ = await all_said(process)
     assert process.returncode is not None
-    return process.returncode, said.decode()
+    return process.returncode, said
 
 
 def readings() -> list[Observation]:
@@ -119,7 +120,7 @@ async def test_a_central_database_alone_answers_and_a_withdrawal_leaves_a_tombst
             sys.executable, "-m", "acquisition.cli", "episode", *map(str, purge), stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        await process.communicate()
+        await all_said(process)
         assert process.returncode == 1, "nobody said yes"
         assert len(await asked(server, "SELECT hr FROM numerics")) == 60
         code, said = await command(*purge, "--yes")

@@ -11,6 +11,7 @@ import pytest
 
 from acquisition.journal.reader import JournalReader
 from simulators.truth import read_truth
+from tests.processes import all_said
 from tests.system.beds import until
 
 pytestmark = pytest.mark.system
@@ -31,14 +32,14 @@ async def start(line: str, directory: Path) -> asyncio.subprocess.Process:
 
 async def finished(line: str, directory: Path) -> str:
     process = await start(line, directory)
-    told = (await process.communicate())[0].decode()
+    told, _ = await all_said(process)
     assert process.returncode == 0, told
     return told
 
 
 async def ended(process: asyncio.subprocess.Process) -> None:
     process.send_signal(signal.SIGTERM)
-    told = (await process.communicate())[0].decode()
+    told, _ = await all_said(process)
     assert process.returncode == 0, told
 
 

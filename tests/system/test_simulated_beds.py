@@ -23,6 +23,7 @@ from simulators.bed import Bed
 from simulators.bed_devices import KINDS
 from simulators.scenario import Scenario, load_scenario, parse_scenario
 from simulators.truth import read_truth
+from tests.processes import all_said
 from tests.system.beds import daemon, until
 
 pytestmark = pytest.mark.system
@@ -167,7 +168,7 @@ async def test_the_commands_run_a_scenario_a_bed_and_a_ward(tmp_path: Path) -> N
         links = [json.loads(await ward.stdout.readline()) for _ in range(2)]
     assert links[0]["pump"] != links[1]["pump"]
     ward.send_signal(signal.SIGTERM)
-    await ward.communicate()
+    await all_said(ward)
     assert ward.returncode == 0
     for number in (1, 2):
         directory = tmp_path / "ward" / f"bed-{number:02d}"
@@ -184,6 +185,6 @@ def start(*words: str) -> Awaitable[asyncio.subprocess.Process]:
 
 async def command(*words: str, code: int = 0) -> str:
     process = await start(*words)
-    told = (await process.communicate())[0].decode()
+    told, _ = await all_said(process)
     assert process.returncode == code, told
     return told

@@ -15,6 +15,7 @@ import pytest
 from acquisition.health import Health
 from simulators.links import attached
 from simulators.sim_pump_console import SimPumpConsole
+from tests.processes import all_said
 from tests.system.beds import daemon, device, until, write_config
 from tests.system.small_disks import ext4, fail_for_good, fill, tmpfs
 
@@ -35,8 +36,8 @@ async def status(config: Path, *options: str) -> tuple[int | None, str]:
         stdout=asyncio.subprocess.PIPE,
         env=os.environ | {"COLUMNS": "120"},
     )
-    out, _ = await process.communicate()
-    return process.returncode, out.decode()
+    out, _ = await all_said(process)
+    return process.returncode, out
 
 
 @pytest.mark.parametrize(

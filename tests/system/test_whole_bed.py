@@ -15,6 +15,7 @@ from acquisition.clock import NS
 from acquisition.health import Health
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Event, EventKind, Numerics, Waveform
+from tests.processes import all_said
 from tests.system.beds import until
 
 SECONDS = float(os.environ.get("ECMO_DAQ_BED_S", "20"))
@@ -81,7 +82,7 @@ async def test_check_lists_and_identifies_every_device_of_a_whole_bed(tmp_path: 
         check = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "acquisition.cli", *words, stdout=asyncio.subprocess.PIPE
         )
-        told = (await check.communicate())[0].decode()
+        told, _ = await all_said(check)
     lines = {line.split(": ok: ")[0]: line.split(": ok: ")[1] for line in told.splitlines() if ": ok: " in line}
     assert {name: line.rpartition(": ")[0] for name, line in lines.items()} == IDENTITIES, told
     for device, waves in WAVES.items():

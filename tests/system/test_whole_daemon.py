@@ -21,6 +21,7 @@ from acquisition.replay import replay
 from simulators.hl7_monitor import Hl7Monitor
 from simulators.links import attached
 from simulators.sim_pump_console import SimPumpConsole
+from tests.processes import all_said
 from tests.system.beds import consecutive, daemon, device, until, write_config
 from tests.system.servers import free_port, mosquitto, victoria_metrics
 
@@ -131,6 +132,6 @@ async def test_two_daemons_never_write_one_journal(tmp_path: Path) -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "acquisition.cli", "run", "--config", str(config), stderr=asyncio.subprocess.PIPE
         )
-        told = (await process.communicate())[1].decode()
+        _, told = await all_said(process)
         assert process.returncode == 1
         assert "another process writes this journal" in told
