@@ -8,6 +8,9 @@ SHELL := bash
 # Servers live in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
 
+# Where compiled modules are not kept, each of a thousand processes compiles the whole tree anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 # The system's own, which outlives any user's; PYTHON=python3.12 chooses another.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
@@ -35,15 +38,20 @@ $(INSTALLED): pyproject.toml
 demo: venv ## run a simulated bed with its page (DEMO_SECONDS=N to end it)
 	$(BIN)/ecmo-daq demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
 
+# The types are checked beside the tests, on a core that they leave; what is found is told after them.
 check: venv ## format, lint, types, import rule and fast tests; under a minute
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n auto -m "not system"
+	@mkdir -p build
+	( $(BIN)/mypy && $(BIN)/lint-imports ) > build/types.txt 2>&1 & types=$$!; \
+	failed=0; $(BIN)/python -m pytest -q -n auto -m "not system" || failed=1; \
+	wait $$types || failed=1; cat build/types.txt; exit $$failed
 
+# Most of these wait for a clock or another process: so more at a time than there are cores. Those that measure the
+# machine, or need it whole, come after the others and one by one.
 test: check servers ## check, then the tests with real servers, ttys and processes
-	$(BIN)/python -m pytest -q -m system
+	$(BIN)/python -m pytest -q -n 4 --dist loadgroup -m "system and not alone"
+	$(BIN)/python -m pytest -q -m "system and alone"
 
 fuzz: venv ## say millions of damaged things to every driver, an hour or so (INPUTS=N each, SEED=N)
 	ECMO_DAQ_FUZZ_INPUTS=$(or $(INPUTS),5000000) ECMO_DAQ_FUZZ_SEED=$(or $(SEED),$$RANDOM) \

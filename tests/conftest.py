@@ -30,8 +30,10 @@ SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives tests with real processes the time that a busy machine needs."""
+    """Gives tests with real processes the time that a busy machine needs, and keeps those of one machine together."""
     for item in items:
+        if item.path.name.startswith("test_on_systemd"):
+            item.add_marker(pytest.mark.xdist_group("systemd"))
         if item.get_closest_marker("system") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SYSTEM_TIMEOUT_S))
 

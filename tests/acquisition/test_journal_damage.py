@@ -101,9 +101,15 @@ async def opened(directory: Path) -> tuple[list[Observation], list[str]]:
 
 async def check(directory: Path, filled: Filled, most_lost: int = ON_A_PAGE) -> list[str]:
     found, reports = await opened(directory)
-    lost = [each for each in filled.given if each not in found]
-    assert found == [each for each in filled.given if each in found]
-    assert len(lost) <= most_lost, reports
+    still, lost = iter([*found, None]), 0
+    expected = next(still)
+    for each in filled.given:
+        if each == expected:
+            expected = next(still)
+        else:
+            lost += 1
+    assert expected is None, "nothing that was not given, nothing twice, nothing out of order"
+    assert lost <= most_lost, reports
     assert reports or not lost, "something is gone and nobody is told"
     return reports
 

@@ -131,6 +131,7 @@ def message(number: int) -> bytes:
 
 
 @pytest.mark.system
+@pytest.mark.alone
 @pytest.mark.timeout(24 * 3600)
 async def test_nothing_that_was_acknowledged_is_missing_after_a_kill(tmp_path: Path, nursery: Nursery) -> None:
     chance = random.Random(20260101)

@@ -34,6 +34,9 @@ def test_every_pin_has_a_hash_and_no_line_names_a_place() -> None:
     assert not re.findall(r"://|^-|file:|@", text, re.MULTILINE)
 
 
+wheel_is_made_once = pytest.mark.xdist_group("wheel")
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
     out = tmp_path_factory.mktemp("wheel")
@@ -47,6 +50,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
 
 
 @pytest.mark.system
+@wheel_is_made_once
 def test_the_wheel_carries_catalogue_profiles_and_sample(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     shipped = {f"acquisition/shipped/{path.relative_to(ROOT / 'config')}" for path in (ROOT / "config").rglob("*.toml")}
@@ -56,6 +60,7 @@ def test_the_wheel_carries_catalogue_profiles_and_sample(wheel: zipfile.ZipFile)
 
 
 @pytest.mark.system
+@wheel_is_made_once
 def test_the_wheel_carries_every_module_and_nothing_of_the_tests(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     for package in ("acquisition", "drivers", "simulators"):
@@ -65,6 +70,7 @@ def test_the_wheel_carries_every_module_and_nothing_of_the_tests(wheel: zipfile.
 
 
 @pytest.mark.system
+@wheel_is_made_once
 def test_an_unpacked_wheel_finds_its_own_catalogue_and_profiles(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
     program = (

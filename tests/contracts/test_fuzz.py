@@ -32,6 +32,7 @@ def test_equal_seeds_say_equal_things() -> None:
 
 
 @pytest.mark.system
+@pytest.mark.alone  # takes every core
 @pytest.mark.timeout(60 + INPUTS // 100)
 def test_a_hundred_thousand_damaged_inputs_to_each_driver_give_what_is_admitted_or_a_wire_error() -> None:
     shares = [(driver, SHARE, SEED + number) for number in range(-(-INPUTS // SHARE)) for driver in drivers()]

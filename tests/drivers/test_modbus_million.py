@@ -79,6 +79,7 @@ def test_many_thousand_polls_of_a_hostile_device_give_no_wrong_value(mode: str) 
 
 
 @pytest.mark.system
+@pytest.mark.alone  # takes every core
 @pytest.mark.timeout(600)
 def test_a_million_polls_of_a_hostile_device_give_no_wrong_value() -> None:
     shares = [("rtu" if seed % 5 else "tcp", seed, SHARE) for seed in range(POLLS // SHARE)]

@@ -20,7 +20,7 @@ from acquisition.sinks.influxdb import InfluxV1Sink
 from tests.system.beds import DATABASE, rows, until
 from tests.system.servers import Server, influxd
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(240)]
 
 NS = 1_000_000_000
 CHANNELS = ("wf_abp", "wf_ecg_ii", "wf_resp", "wf_spo2")

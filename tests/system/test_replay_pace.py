@@ -10,7 +10,7 @@ from acquisition.registry import build_driver
 from acquisition.replay import replay
 from acquisition.trace import TraceHeader, TraceWriter
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 TRIES = 4
 

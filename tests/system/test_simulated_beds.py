@@ -26,7 +26,7 @@ from simulators.truth import read_truth
 from tests.processes import all_said
 from tests.system.beds import daemon, until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 SPEED = 10.0
 WEANING = {

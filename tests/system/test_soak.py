@@ -23,7 +23,7 @@ DAYS = float(os.environ.get("ECMO_DAQ_SOAK_DAYS", "0.2"))
 SPEED = 1000
 EVERY_S = 20
 DAY_S = 86_400
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120 + 90 * DAYS)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(120 + 90 * DAYS)]
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ IDENTITIES = {
 BEGUN_S = 12.0
 """By then every device must be heard: the slowest was told to be quiet, or asks who we are first."""
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(SECONDS + 100)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(SECONDS + 100)]
 
 
 @contextlib.asynccontextmanager
