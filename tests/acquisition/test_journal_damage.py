@@ -191,7 +191,8 @@ async def test_a_flipped_bit_in_the_log_costs_no_group_behind_it(filled: Filled,
     chance = Random(seed)
     log = filled.crashed / LOG
     # Not in the last transactions, where it might be what a power cut tore.
-    begin = chance.choice([each for each in newest_series(log) if each <= commits(log)[-4]])
+    newest = commits(log)[-4]
+    begin = chance.choice([each for each in newest_series(log) if each <= newest])
     place = chance.randrange(24) if seed % 2 else chance.randrange(24, FRAME)
     flip(log, begin + place, chance.randrange(8))
     assert damaged_log(log)
