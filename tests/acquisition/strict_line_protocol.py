@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -24,11 +25,17 @@ def parse(data: bytes) -> list[Point]:
     Raises:
         ValueError: something in it is not line protocol.
     """
+    return list(_points(data))
+
+
+@lru_cache(16)
+def _points(data: bytes) -> tuple[Point, ...]:
+    """A body that is sent again and again is read once."""
     reader = _Reader(data.decode())
     points = []
     while not reader.at_end():
         points.append(_point(reader))
-    return points
+    return tuple(points)
 
 
 def _point(reader: _Reader) -> Point:

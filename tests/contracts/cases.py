@@ -102,13 +102,27 @@ class Case:
         asked = Counter(piece.data for piece in self.pieces if piece.direction == ">")
         return found if max(asked.values(), default=0) > 1 else {}
 
-    def build(self) -> Driver:
-        """A fresh driver."""
+    @cached_property
+    def layout(self) -> dict[str, Any] | None:
+        """The content of the profile, where there is one."""
         profile = self.settings.get("profile")
         path = shipped_config() / "devices" / f"{profile}.toml"
-        layout = tomllib.loads(path.read_text(encoding="utf-8")) if profile else None
+        return tomllib.loads(path.read_text(encoding="utf-8")) if profile else None
+
+    @cached_property
+    def poured(self) -> Outcome:
+        """What a fresh driver makes of all that the device said, at once."""
+        return pour(self, self.received)
+
+    @cached_property
+    def poured_twice(self) -> Outcome:
+        """What a fresh driver makes of all that the device said, and said again."""
+        return pour(self, self.received, self.received)
+
+    def build(self) -> Driver:
+        """A fresh driver."""
         built: Driver = driver_class(self.settings["driver"]).build(
-            self.settings.get("options", {}), Catalogue.shipped(), layout
+            self.settings.get("options", {}), Catalogue.shipped(), self.layout
         )
         return built
 

@@ -43,7 +43,7 @@ def split_at(data: bytes, cuts: Sequence[int]) -> Iterator[bytes]:
 
 def assert_no_stranger(outcome: Outcome, case: Case) -> None:
     """Nothing was measured that the undamaged wire, said twice, would not have given."""
-    strangers = set(outcome.measured) - set(pour(case, case.received, case.received).measured)
+    strangers = set(outcome.measured) - set(case.poured_twice.measured)
     assert not strangers
 
 
@@ -75,19 +75,19 @@ def test_byte_by_byte_gives_the_same(case: Case) -> None:
 
 @every_streamed_case
 def test_all_at_once_gives_the_same(case: Case) -> None:
-    assert pour(case, case.received).emissions == play(case).emissions
+    assert case.poured.emissions == play(case).emissions
 
 
 @every_streamed_case
 def test_trailing_bytes_change_nothing_before_them(case: Case) -> None:
-    whole = pour(case, case.received).measured
+    whole = case.poured.measured
     for garbage in GARBAGE:
         assert pour(case, case.received + garbage).measured == whole
 
 
 @every_streamed_case
 def test_garbage_before_costs_nothing_after_and_invents_nothing(case: Case) -> None:
-    whole = set(pour(case, case.received).measured)
+    whole = set(case.poured.measured)
     for garbage in GARBAGE:
         outcome = pour(case, garbage + case.received, case.received)
         assert whole <= set(outcome.measured)
@@ -96,14 +96,14 @@ def test_garbage_before_costs_nothing_after_and_invents_nothing(case: Case) -> N
 
 @every_streamed_case
 def test_a_link_opened_in_mid_stream_invents_nothing(case: Case) -> None:
-    allowed = set(pour(case, case.received, case.received).measured)
+    allowed = set(case.poured_twice.measured)
     for begin in few_of(len(case.received), 60):
         assert set(pour(case, case.received[begin:]).measured) <= allowed, f"from {begin}"
 
 
 def check_truncations(case: Case, most: int) -> None:
-    whole = set(pour(case, case.received).measured)
-    allowed = set(pour(case, case.received, case.received).measured)
+    whole = set(case.poured.measured)
+    allowed = set(case.poured_twice.measured)
     for cut in few_of(len(case.received), most):
         outcome = pour(case, case.received[:cut] + case.received, case.received)
         assert whole <= set(outcome.measured), f"cut at {cut}: lost for good"
@@ -123,7 +123,7 @@ def test_really_every_truncation_of_itself_before_costs_nothing_after_and_invent
 
 @every_streamed_case
 def test_a_reconnect_in_mid_frame_is_a_fresh_beginning(case: Case) -> None:
-    fresh = pour(case, case.received)
+    fresh = case.poured
     for cut in few_of(len(case.received), 40):
         bench = Bench(case.build())
         bench.start(0)
@@ -226,7 +226,7 @@ def test_only_what_is_on_the_list_can_be_sent(case: Case) -> None:
 
 
 def check_splits(case: Case, cuts: list[int]) -> None:
-    assert pour(case, *split_at(case.received, cuts)).emissions == pour(case, case.received).emissions
+    assert pour(case, *split_at(case.received, cuts)).emissions == case.poured.emissions
 
 
 def check_mutations(case: Case, changes: list[tuple[int, int, bytes]], cuts: list[int]) -> None:
