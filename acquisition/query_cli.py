@@ -25,7 +25,6 @@ from acquisition.archive.plot import plot
 from acquisition.archive.question import Question, checked_channels
 from acquisition.archive.resample import checked_aggregates, duration_ns
 from acquisition.archive.source import JournalSource, is_wave
-from acquisition.config import load_config
 from acquisition.errors import ConfigError
 from acquisition.journal_cli import AnyConfigPath, JournalPath, journal_directory
 from acquisition.model import json_line
@@ -135,6 +134,8 @@ def opened(
         )
     own = None
     if config is not None:
+        from acquisition.config import load_config
+
         own = load_config(config, for_sinks=False).site.bed
     if bed is not None and bed != own and (own is not None or subject is None):
         raise ConfigError([f"--bed {bed}: not the bed of the configuration; a journal holds one bed"])

@@ -100,7 +100,7 @@ def patients(number: int = 50, sites: int = 10) -> list[Patient]:
     for place in range(number):
         site = place % sites
         fast = site % 3 != 0
-        steps = int(chance.integers(200, 400) if fast else chance.integers(2000, 5000))
+        steps = int(chance.integers(120, 300) if fast else chance.integers(600, 3500))
         seconds = steps * STEP_S
         flow_s, pulse_s = ((60, 60), (1, 60), (60, 1))[site % 3]
         ends = None if place % 7 == 0 else (steps - int(chance.integers(5, 20))) * STEP_S
