@@ -19,7 +19,7 @@ from rich.table import Table
 from acquisition.archive import frames, lines
 from acquisition.archive.episodes import Registry, registry_path
 from acquisition.archive.extra import library
-from acquisition.archive.influx import Credentials, InfluxSource
+from acquisition.archive.influx import InfluxSource
 from acquisition.archive.opened import Archive, registry_in, worst_of
 from acquisition.archive.plot import plot
 from acquisition.archive.question import Question, checked_channels
@@ -28,6 +28,7 @@ from acquisition.archive.source import JournalSource, is_wave
 from acquisition.errors import ConfigError
 from acquisition.journal_cli import AnyConfigPath, JournalPath, journal_directory
 from acquisition.model import json_line
+from acquisition.sinks.influxdb_servers import Credentials
 
 err = Console(stderr=True)
 

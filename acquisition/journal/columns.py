@@ -59,13 +59,20 @@ class Column(NamedTuple):
     @classmethod
     def joined(cls, parts: Sequence[Column]) -> Column:
         """Columns on end, put in the order of time."""
-        whole = parts[0] if len(parts) == 1 else cls(*map(np.concatenate, zip(*parts, strict=True)))
+        whole = parts[0]
+        if len(parts) > 1:
+            whole = cls(
+                np.concatenate([part.time_ns for part in parts]),
+                np.concatenate([part.values for part in parts]),
+                np.concatenate([part.quality for part in parts]),
+                np.concatenate([part.state for part in parts]),
+            )
         rising = bool(np.all(whole.time_ns[1:] >= whole.time_ns[:-1]))
         return whole if rising else whole.at(np.argsort(whole.time_ns, kind="stable"))
 
     def at(self, where: NDArray[np.bool_] | NDArray[np.intp]) -> Column:
         """The readings at these places."""
-        return Column(*(array[where] for array in self))
+        return Column(self.time_ns[where], self.values[where], self.quality[where], self.state[where])
 
 
 def columns(numerics: Sequence[Numerics]) -> bytes:
@@ -203,9 +210,13 @@ def columns_of(numerics: Sequence[Numerics], channels: Collection[str] | None = 
         for channel, said in states.items():
             if channel not in values and (wanted is None or channel in wanted):
                 rows.setdefault(channel, []).append((at, np.nan, len(QUALITIES) - 1, STATES[said]))
-    kinds = (np.int64, np.float64, np.uint8, np.uint8)
     return {
-        channel: Column(*(np.array(column, kind) for column, kind in zip(zip(*own, strict=True), kinds, strict=True)))
+        channel: Column(
+            np.array([row[0] for row in own], np.int64),
+            np.array([row[1] for row in own], np.float64),
+            np.array([row[2] for row in own], np.uint8),
+            np.array([row[3] for row in own], np.uint8),
+        )
         for channel, own in rows.items()
     }
 

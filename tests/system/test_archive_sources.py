@@ -16,7 +16,7 @@ from acquisition.archive.chunk import Chunk, Window
 from acquisition.archive.episodes import Registry
 from acquisition.archive.export.dataset import export
 from acquisition.archive.export.request import Request
-from acquisition.archive.influx import Credentials, InfluxSource
+from acquisition.archive.influx import InfluxSource
 from acquisition.archive.resample import resample
 from acquisition.archive.scope import of_bed
 from acquisition.archive.source import JournalSource, Source
@@ -26,6 +26,7 @@ from acquisition.forwarder import Forwarder
 from acquisition.journal import Journal
 from acquisition.model import MISSING_COUNT, Event, EventKind, Numerics, Observation, Quality, State, Waveform
 from acquisition.sinks.influxdb import InfluxV1Sink
+from acquisition.sinks.influxdb_servers import Credentials, InfluxV1Server
 from tests.acquisition.journal_observations import T0
 from tests.system.beds import DATABASE, until
 from tests.system.servers import free_port, influxd
@@ -105,7 +106,7 @@ async def test_a_journal_and_its_influxdb_give_the_same_answer(tmp_path: Path) -
     async with influxd(tmp_path / "influx", DATABASE) as server, Journal(tmp_path / "journal") as journal:
         everything = observations()
         await asyncio.gather(*(journal.append(everything[at : at + 50]) for at in range(0, len(everything), 50)))
-        sink = InfluxV1Sink(url=server.url, database=DATABASE, site="site-1", bed="bed-1", timeout_s=60)
+        sink = InfluxV1Sink(InfluxV1Server(url=server.url, database=DATABASE), site="site-1", bed="bed-1", timeout_s=60)
         forwarder = Forwarder("central", sink, journal, SystemClock(), batch_points=5000, rng=Random(1))
         task = asyncio.create_task(forwarder.run())
         await until(lambda: journal.backlog("central") == 0)
