@@ -211,6 +211,9 @@ class InfluxSource:
             if "error" in result:
                 raise SinkRefusedError(f"{place} answered: {result['error']}")
             for series in result.get("series", ()):
+                if series.get("name") == _DATABASES:
+                    hint = "VictoriaMetrics does so; read the bed's journal, or an InfluxDB"
+                    raise SinkRefusedError(f"{place} takes InfluxQL and does not answer it", hint=hint)
                 if series.get("values"):
                     yield series.get("tags", {}), series["columns"], series["values"]
 
@@ -223,6 +226,9 @@ class InfluxSource:
             return SinkUnavailableError(message)
         return SinkRefusedError(message, hint="check the URL, the database, and user and password or token")
 
+
+_DATABASES = "databases"
+"""What VictoriaMetrics answers whatever is asked; no measurement of ours has that name."""
 
 _LAST_NS = 2**63 - 2**31
 """Near the latest time that InfluxDB 1.x can be asked for (models.MaxNanoTime)."""

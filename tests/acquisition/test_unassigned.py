@@ -34,10 +34,10 @@ STAY = (T0 + DAY_NS + 6 * HOUR, T0 + 2 * DAY_NS + 6 * HOUR)
 
 def config(directory: Path, *, bed: str = "bed-1", days: int | None = KEEP) -> Config:
     return Config(
-        site={"site": "s", "bed": bed, "timezone": "UTC"},  # type: ignore[arg-type]  # as it stands in the file
+        site={"site": "s", "bed": bed, "timezone": "UTC"},
         journal=JournalConfig(directory=directory),
-        device=({"id": "mon", "driver": "hl7", "link": "tcp://127.0.0.1:1"},),  # type: ignore[arg-type]
-        episodes={"unassigned_keep_days": days},  # type: ignore[arg-type]
+        device=({"id": "mon", "driver": "hl7", "link": "tcp://127.0.0.1:1"},),
+        episodes={"unassigned_keep_days": days},
     )
 
 
@@ -81,7 +81,7 @@ def all_times() -> set[int]:
 
 
 async def look(directory: Path, cursor: int = 2**63 - 1, now: int = NOW, **options: object) -> list[Told]:
-    keeper = Unassigned(config(directory, **options))  # type: ignore[arg-type]
+    keeper = Unassigned(config(directory, **options))
     return await keeper.look(ManualClock(now).now(), [cursor])
 
 
