@@ -192,14 +192,25 @@ def _parquet(archive: Archive, question: Question, out: Path | None) -> None:
 
 
 def _table(archive: Archive, question: Question) -> None:
-    """The first rows; who wants all of them asks for CSV."""
+    """The first rows, to be looked at; who wants all of them, and every digit, asks for CSV."""
     rows = csv.reader(line for text in _text(archive, question, "csv") for line in text.splitlines())
-    shown = Table(*next(rows))
+    heading = next(rows)
+    columns = [number for number, name in enumerate(heading) if name != "time_ns"]
+    shown = Table(*(heading[number] for number in columns))
+    shown.columns[0].no_wrap = True
     for row in islice(rows, TABLE_ROWS):
-        shown.add_row(*map(escape, row))
+        shown.add_row(*(escape(_short(row[number])) for number in columns))
     Console().print(shown)
     if next(rows, None) is not None:
         err.print(f"only the first {TABLE_ROWS} rows; ask for --every, or --format csv for all", highlight=False)
+
+
+def _short(cell: str) -> str:
+    """A number with more digits than anybody measures is cut to six; all else stays."""
+    try:
+        return cell if len(cell) <= 8 else f"{float(cell):.6g}"
+    except ValueError:
+        return cell
 
 
 @contextmanager

@@ -120,6 +120,9 @@ def test_a_table_is_for_people_and_a_picture_needs_no_network(run: Run, bed: Pat
     code, out, _ = run("--journal", bed, "--channels", "hr", "--format", "table", "--every", "1h")
     assert code == 0
     assert "90.0" in out
+    assert "time_ns" not in out
+    _, out, _ = run("--journal", bed, "--channels", "ecmo_flow", "--format", "table", "--every", "1h")
+    assert "3.30056" in out
     code, _, err = run("--journal", bed, "--channels", "ecmo_flow,wf_abp", "--plot", tmp_path / "x.html")
     picture = (tmp_path / "x.html").read_text(encoding="utf-8")
     assert code == 0
