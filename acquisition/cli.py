@@ -8,43 +8,63 @@ import json
 import logging
 import os
 import sys
+from importlib import import_module
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
 from acquisition import INTENDED_USE
 from acquisition.arguments import Driver, Options, Profile, err, out, pairs, until_stopped
-from acquisition.case_log import trace_of_log
-from acquisition.catalogue import Catalogue
 from acquisition.clock import SystemClock
-from acquisition.config import Config, load_config, profile_search
-from acquisition.daemon import Daemon, listen_to, make_sink
-from acquisition.doctor import Verdict, examine
-from acquisition.episode_cli import episode_app
 from acquisition.errors import AcquisitionError, ConfigError
-from acquisition.export_cli import export, verify
-from acquisition.health import STALE_NS, Health
-from acquisition.journal_cli import AnyConfigPath, AsJson, journal_app, needed
-from acquisition.logs import configure
-from acquisition.query_cli import query
-from acquisition.registry import build_driver
-from acquisition.replay import record_link, zone_of
-from acquisition.screen import age, status_screen
-from acquisition.trace_cli import replay_command, trace_app
-from acquisition.transports.links import Links
+from acquisition.journal_cli import AnyConfigPath, AsJson, needed
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=INTENDED_USE)
-app.add_typer(journal_app, name="journal")
-app.add_typer(trace_app, name="trace")
-app.add_typer(episode_app, name="episode")
-for command in (query, export, verify):
-    app.command()(command)
+if TYPE_CHECKING:
+    from acquisition.config import Config
+
+ELSEWHERE = {
+    "replay": "trace_cli.replay_command",
+    "query": "query_cli.query",
+    "export": "export_cli.export",
+    "verify": "export_cli.verify",
+    "journal": "journal_cli.journal_app",
+    "trace": "trace_cli.trace_app",
+    "episode": "episode_cli.episode_app",
+}
+"""Commands and groups of commands that other modules have."""
+
+
+class _Commands(TyperGroup):
+    """Imports what a command needs when it is called: a question to the archive waits for no part of the daemon."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Those of this file, then the others."""
+        return [*super().list_commands(ctx), *ELSEWHERE]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command or group of that name; None if there is none."""
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = ELSEWHERE[cmd_name].partition(".")
+        found = getattr(import_module(f"acquisition.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            group = get_group(found)
+            group.name = cmd_name
+            return group
+        alone = typer.Typer(add_completion=False)
+        alone.command(cmd_name)(found)
+        return get_command(alone)
+
+
+app = typer.Typer(
+    cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=INTENDED_USE
+)
 
 logger = logging.getLogger(__name__)
-
-_VERDICT = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (TOML).")]
 
@@ -83,6 +103,10 @@ def common(
 @app.command()
 def run(config: ConfigPath) -> None:
     """Run the daemon until it is told to stop (SIGTERM, Ctrl-C)."""
+    from acquisition.config import load_config, profile_search
+    from acquisition.daemon import Daemon
+    from acquisition.logs import configure
+
     settings = load_config(config)
     configure(settings.log.level, settings.log.format)
     faulthandler.enable()  # systemd's watchdog ends a service that hangs by SIGABRT: the log then says where it hung
@@ -100,6 +124,7 @@ def demo(
 ) -> None:
     """Run a simulated bed with an embedded journal and show it live; nothing to install."""
     from acquisition.demo import run_demo
+    from acquisition.logs import configure
 
     configure("warning", "console")
     raise typer.Exit(until_stopped(run_demo(seconds, keep, out)) or 0)
@@ -112,6 +137,10 @@ def check(
     seconds: Annotated[float, typer.Option(help="How long to listen.")] = 5.0,
 ) -> None:
     """Validate a configuration; every mistake at once, with its place and a hint."""
+    from acquisition.catalogue import Catalogue
+    from acquisition.config import load_config, profile_search
+    from acquisition.registry import build_driver
+
     settings = load_config(config)
     out.print(
         f"{config}: {len(settings.device)} devices, {len(settings.sink)} sinks: valid", highlight=False, soft_wrap=True
@@ -131,6 +160,9 @@ def check(
 
 
 async def _listen_to_all(settings: Config, profiles: tuple[Path, ...], seconds: float) -> bool:
+    from acquisition.daemon import listen_to
+    from acquisition.transports.links import Links
+
     links = Links(device.link for device in settings.device)
     found = await asyncio.gather(*(listen_to(device, seconds, profiles, links) for device in settings.device))
     for device, told in zip(settings.device, found, strict=True):
@@ -147,6 +179,10 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the running daemon: devices, sinks, backlog, journal, clock; exit code 1 if something needs a person."""
+    from acquisition.config import load_config
+    from acquisition.health import STALE_NS, Health
+    from acquisition.screen import age, status_screen
+
     path = file or load_config(needed(config, "--config or --file"), for_sinks=False).status_file
     health = Health.read(path)
     now_ns = SystemClock().now().utc_ns + health.clock.ahead_ns
@@ -170,11 +206,16 @@ def doctor(config: ConfigPath) -> None:
 
     Sends one event to each sink, since only that shows whether it may be written to.
     """
+    from acquisition.config import load_config
+    from acquisition.daemon import make_sink
+    from acquisition.doctor import Verdict, examine
+
+    colours = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
     os.environ.setdefault("CREDENTIALS_DIRECTORY", str(config.parent / "credentials"))
     settings = load_config(config)
     found = asyncio.run(examine(settings, config, lambda sink: make_sink(sink, settings), SystemClock()))
     for finding in found:
-        out.print(str(finding), style=_VERDICT[finding.verdict], markup=False, highlight=False, soft_wrap=True)
+        out.print(str(finding), style=colours[finding.verdict], markup=False, highlight=False, soft_wrap=True)
     if any(finding.verdict is Verdict.FAIL for finding in found):
         raise typer.Exit(1)
 
@@ -189,12 +230,12 @@ def record(
     seconds: Annotated[float | None, typer.Option(help="End by itself after so long.")] = None,
 ) -> None:
     """Record the raw bytes of a link with their times; with --driver, also poll the device. Identity is cut."""
+    from acquisition.logs import configure
+    from acquisition.replay import record_link
+
     configure("info", "console")
     pieces = until_stopped(record_link(link, trace, driver, profile, pairs(option), seconds))
     err.print(f"{trace}: {pieces} pieces", highlight=False)
-
-
-app.command("replay")(replay_command)
 
 
 @app.command("case-log")
@@ -205,6 +246,9 @@ def case_log(
     timezone: Annotated[str, typer.Option(help="Zone of the console's clock.")],
 ) -> None:
     """Turn a console's exported log into a trace, every row at its own time, to replay or to keep."""
+    from acquisition.case_log import trace_of_log
+    from acquisition.replay import zone_of
+
     done = trace_of_log(log, trace, profile, zone_of(timezone))
     err.print(
         f"{trace}: {done.rows} rows; {done.passed_over} lines without a time passed over",

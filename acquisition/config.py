@@ -137,7 +137,8 @@ class EpisodesConfig(Table):
 
     Attributes:
         subject_pattern: Regular expression that the whole of a study id matches; names and hospital numbers must not.
-        unassigned_keep_days: Age at which `ecmo-daq episode unassigned --delete` takes readings of no episode.
+        unassigned_keep_days: Whole days after which the daemon deletes readings of no episode that every sink has, and
+            the default age of `ecmo-daq episode unassigned`; none: they are deleted only when somebody asks for it.
     """
 
     subject_pattern: str = SUBJECT_PATTERN

@@ -36,13 +36,15 @@ from acquisition.recording import Rotation, TraceRecorder
 from acquisition.registry import build_driver
 from acquisition.replay import Handing
 from acquisition.session import LinkState, Session
-from acquisition.sink_config import AnySink, InfluxV1Config, InfluxV2Config, read_secret
+from acquisition.sink_config import AnySink, InfluxV1Config, InfluxV2Config, MqttConfig, read_secret
 from acquisition.sinks.influxdb import InfluxV1Sink, InfluxV2Sink
+from acquisition.sinks.influxdb_servers import InfluxV1Server, InfluxV2Server
 from acquisition.sinks.mqtt import MqttSink
 from acquisition.stamping import GAP_NS, Stamper
 from acquisition.supervisor import Supervisor
 from acquisition.transports.links import Links
 from acquisition.transports.trace import TraceTransport
+from acquisition.unassigned import Unassigned
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +103,8 @@ class Daemon:
         async with Journal(self.config.journal.directory, commit_interval_s=interval) as journal:
             clock = self._given_clock or SystemClock(not_before_ns=journal.newest_ns + 1)
             self._started_ns = clock.now().utc_ns
-            self._housekeeper = Housekeeper(self.config.journal, [sink.id for sink in self.config.sink], journal, clock)
+            sinks = [sink.id for sink in self.config.sink]
+            self._housekeeper = Housekeeper(self.config.journal, sinks, journal, clock, Unassigned(self.config))
             self._clock_watch = ClockWatch(clock, self._housekeeper.tell)
             self._begin(journal, clock)
             for device in self.config.device:
@@ -313,21 +316,27 @@ def make_sink(sink: AnySink, config: Config) -> Sink[Any]:
     plain = None if secret is None else secret.get_secret_value()
     hide(plain or "")
     site, bed = config.site.site, config.site.bed
-    if isinstance(sink, InfluxV2Config):
-        return InfluxV2Sink(
-            url=sink.url, token=plain, org=sink.org, bucket=sink.bucket,
-            timeout_s=sink.timeout_s, verify_tls=sink.verify_tls,
-            ca_file=sink.ca_file, site=site, bed=bed,
-        )  # fmt: skip
-    if isinstance(sink, InfluxV1Config):
-        return InfluxV1Sink(
-            url=sink.url, database=sink.database, username=sink.username, password=plain,
-            retention_policy=sink.retention_policy, timeout_s=sink.timeout_s, verify_tls=sink.verify_tls,
-            ca_file=sink.ca_file, site=site, bed=bed,
-        )  # fmt: skip
+    if not isinstance(sink, MqttConfig):
+        server = influx_server(sink, plain)
+        if isinstance(server, InfluxV2Server):
+            return InfluxV2Sink(server, site=site, bed=bed, timeout_s=sink.timeout_s)
+        return InfluxV1Sink(server, site=site, bed=bed, timeout_s=sink.timeout_s)
     return MqttSink(
         host=sink.host, port=sink.port, prefix=sink.prefix, username=sink.username, password=plain, tls=sink.tls,
         timeout_s=sink.timeout_s, verify_tls=sink.verify_tls, ca_file=sink.ca_file, site=site, bed=bed,
+    )  # fmt: skip
+
+
+def influx_server(sink: InfluxV1Config | InfluxV2Config, secret: str | None) -> InfluxV1Server | InfluxV2Server:
+    """The server that a `[[sink]]` table names, and who we are there."""
+    if isinstance(sink, InfluxV2Config):
+        return InfluxV2Server(
+            url=sink.url, bucket=sink.bucket, org=sink.org, token=secret,
+            verify_tls=sink.verify_tls, ca_file=sink.ca_file,
+        )  # fmt: skip
+    return InfluxV1Server(
+        url=sink.url, database=sink.database, username=sink.username, password=secret,
+        retention_policy=sink.retention_policy, verify_tls=sink.verify_tls, ca_file=sink.ca_file,
     )  # fmt: skip
 
 

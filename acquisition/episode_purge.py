@@ -13,13 +13,16 @@ from acquisition.archive.episodes_events import sentence
 from acquisition.archive.episodes_writing import bury
 from acquisition.clock import rfc3339
 from acquisition.config import RESERVED_DEVICE, Config
+from acquisition.daemon import influx_server
 from acquisition.episode_desk import Desk, err, now, out, user
 from acquisition.errors import ConfigError
 from acquisition.journal.purging import Window, alone, purge
 from acquisition.journal_cli import AnyConfigPath
 from acquisition.model import Event, EventKind, Observation
-from acquisition.sink_config import InfluxV1Config, read_secret
+from acquisition.sink_config import MqttConfig, read_secret
 from acquisition.sinks.influxdb_purging import InfluxPurge, Points
+
+_NOT_FROM_MQTT = "what was published stays with who received it; a broker keeps what it was told to retain"
 
 
 def purge_command(
@@ -33,7 +36,7 @@ def purge_command(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a subject's data from journal, InfluxDB 1.x and registry for ever; a tombstone stays.
+    """Delete a subject's data from journal, InfluxDB (1.x, 2.x) and registry for ever; a tombstone stays.
 
     Stop the daemon first.
     """
@@ -88,10 +91,10 @@ def _refuse_early(stay: Stay, config: Config, ground: str, *, other_beds_done: b
 
 
 async def from_influx(config: Config, windows: Sequence[Window], told: Sequence[int]) -> list[dict[str, Any]]:
-    """Deletes from every InfluxDB 1.x of a configuration; says so of each sink, JSON values.
+    """Deletes from every InfluxDB of a configuration that can; says so of each sink, JSON values.
 
     Args:
-        config: Of the bed; a sink of another type is told of and left alone.
+        config: Of the bed; a server that cannot is told of and left alone.
         windows: Readings that go.
         told: Times of events of the registry that go.
 
@@ -101,15 +104,15 @@ async def from_influx(config: Config, windows: Sequence[Window], told: Sequence[
     """
     gone: list[dict[str, Any]] = []
     for sink in config.sink:
-        if not isinstance(sink, InfluxV1Config):
-            gone.append({"sink": sink.id, "deleted": False})
+        if isinstance(sink, MqttConfig):
+            gone.append({"sink": sink.id, "deleted": False, "why": _NOT_FROM_MQTT})
             continue
         secret = read_secret(sink)
-        plain = None if secret is None else secret.get_secret_value()
-        async with InfluxPurge(
-            url=sink.url, database=sink.database, site=config.site.site, bed=config.site.bed, username=sink.username,
-            password=plain, retention_policy=sink.retention_policy, verify_tls=sink.verify_tls, ca_file=sink.ca_file,
-        ) as database:  # fmt: skip
+        server = influx_server(sink, None if secret is None else secret.get_secret_value())
+        async with InfluxPurge(server, site=config.site.site, bed=config.site.bed) as database:
+            if why := await database.why_not():
+                gone.append({"sink": sink.id, "deleted": False, "why": why})
+                continue
             devices = await database.devices()
             points = [
                 Points(device, window.from_ns, window.to_ns)
@@ -142,9 +145,7 @@ def _report(config: Config, told: str, tombstone: dict[str, Any], damaged: Seque
     )
     left = [f"could not be read and went too: {each}" for each in damaged]
     left += [
-        f"sink {each['sink']}: not deleted there; only InfluxDB 1.x is, delete it with that server's own means"
-        for each in tombstone["influx"]
-        if not each["deleted"]
+        f"sink {each['sink']}: not deleted there: {each['why']}" for each in tombstone["influx"] if not each["deleted"]
     ]
     left += [f"device {each.id}: its trace {each.record} is not touched" for each in config.device if each.record]
     for each in left:

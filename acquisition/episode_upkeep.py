@@ -12,19 +12,17 @@ import typer
 from acquisition.archive.episodes import Registry
 from acquisition.archive.episodes_events import registries
 from acquisition.archive.episodes_file import replace
-from acquisition.archive.episodes_join import unassigned
-from acquisition.clock import NS, rfc3339
+from acquisition.clock import rfc3339
 from acquisition.config import RESERVED_DEVICE
 from acquisition.episode_desk import Desk, now, out
 from acquisition.episode_purge import from_influx
 from acquisition.errors import ConfigError, EpisodeError
 from acquisition.journal import Journal
-from acquisition.journal.purging import Purged, Window, alone, purge
+from acquisition.journal.purging import Purged, alone, purge
 from acquisition.journal.reader import JournalReader
 from acquisition.journal_cli import AnyConfigPath, JournalPath, journal_directory
 from acquisition.model import Event, EventKind
-
-_DAY_NS = 86_400 * NS
+from acquisition.unassigned import DAY_NS, windows_of
 
 
 def unassigned_command(
@@ -44,7 +42,8 @@ def unassigned_command(
         raise ConfigError(["give --older-than, or unassigned_keep_days in [episodes]"])
     if not desk.path.exists():
         raise ConfigError([f"{desk.path}: no registry there, and without one everything would be unassigned"])
-    windows = list(_windows(desk, now() - days * _DAY_NS))
+    cutoff_ns = now() - days * DAY_NS
+    windows = list(windows_of(Registry.open(desk.path), JournalReader(desk.journal), desk.bed(None), cutoff_ns))
     for window in windows:
         span = f"{rfc3339(window.from_ns, 0)} to {rfc3339(window.to_ns, 0)}"
         out.print(f"{', '.join(window.devices)}: {span}", markup=False, highlight=False, soft_wrap=True)
@@ -57,17 +56,6 @@ def unassigned_command(
         gone = purge(desk.journal, windows, lambda _: False, [])
     asyncio.run(_tell(desk.journal, days, gone, influx))
     out.print(f"{sum(each.points for each in gone)} points deleted", highlight=False)
-
-
-def _windows(desk: Desk, cutoff_ns: int) -> list[Window]:
-    """For each device, what of it belongs to no episode and is older than the cutoff."""
-    stat = JournalReader(desk.journal or Path()).stat()
-    stays = Registry.open(desk.path).stays()
-    return [
-        Window(free.from_ns, free.to_ns or cutoff_ns, frozenset({device}))
-        for device in sorted((stat.readings.keys() | stat.events.keys()) - {RESERVED_DEVICE})
-        for free in unassigned(stays, bed=desk.bed(None), from_ns=stat.first_ns, to_ns=cutoff_ns, device=device)
-    ]
 
 
 async def _tell(directory: Path, days: int, gone: Sequence[Purged], influx: Sequence[dict[str, Any]]) -> None:

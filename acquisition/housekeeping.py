@@ -17,6 +17,7 @@ from acquisition.journal.dropping import space
 from acquisition.journal.journal import Journal
 from acquisition.journal.retention import Limits, Why
 from acquisition.model import Event, EventKind
+from acquisition.unassigned import Unassigned
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +36,17 @@ class Housekeeper:
         sinks: Ids of the configured ones.
         journal: Tidied and told.
         clock: For the age of days.
+        unassigned: Deletes what is nobody's; None: it has no life time.
     """
 
-    def __init__(self, config: JournalConfig, sinks: Sequence[str], journal: Journal, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: JournalConfig,
+        sinks: Sequence[str],
+        journal: Journal,
+        clock: Clock,
+        unassigned: Unassigned | None = None,
+    ) -> None:
         self._directory = config.directory
         self._limits = Limits(
             quota_bytes=None if config.quota_gb is None else round(config.quota_gb * GB),
@@ -47,6 +56,7 @@ class Housekeeper:
         self._sinks = tuple(sinks)
         self._journal = journal
         self._clock = clock
+        self._unassigned = unassigned
         self._untold: deque[Event] = deque(maxlen=_UNTOLD)
         self._last_event = 0
         self._dropped = 0
@@ -58,6 +68,7 @@ class Housekeeper:
         """Tidies for ever."""
         while True:
             await self._tidy()
+            await self._expire()
             await self._store_events()
             if self._journal.refusal:
                 await asyncio.sleep(PAUSE_S)
@@ -100,6 +111,15 @@ class Housekeeper:
                 self._dropped += each.lost
                 self._dropped_last = each.text
             self.tell(self._clock.now().utc_ns, EventKind.RETENTION, each.text, each.detail)
+
+    async def _expire(self) -> None:
+        """After tidying and never beside it, because both write past days anew."""
+        if self._unassigned is None:
+            return
+        cursors = [self._journal.progress(sink).cursor for sink in self._sinks]
+        for text, detail in await self._unassigned.look(self._clock.now(), cursors):
+            logger.info("%s", text)
+            self.tell(self._clock.now().utc_ns, EventKind.RETENTION, text, detail)
 
     def health(self) -> JournalHealth:
         """Size, space, growth and losses, as of now.

@@ -14,15 +14,11 @@ import typer
 from rich.console import Console
 
 from acquisition.clock import rfc3339
-from acquisition.config import load_config
-from acquisition.daemon import make_sink
 from acquisition.errors import ConfigError, SinkError
 from acquisition.journal.cursors import Quarantined
 from acquisition.journal.quarantine import Quarantine, observation_of
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Numerics, Waveform
-from acquisition.resend import Outcome, resend
-from acquisition.screen import journal_screen
 
 journal_app = typer.Typer(no_args_is_help=True, help="Look into a journal.")
 out = Console()
@@ -38,6 +34,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")
 @journal_app.command("stat")
 def journal_stat(config: AnyConfigPath = None, journal: JournalPath = None, as_json: AsJson = False) -> None:
     """Count what a journal holds: files, blocks, readings by channel, what each sink has still to get."""
+    from acquisition.screen import journal_screen
+
     stat = JournalReader(journal_directory(config, journal)).stat()
     if as_json:
         typer.echo(json.dumps(asdict(stat)))
@@ -106,6 +104,10 @@ def _told(entry: Quarantined) -> dict[str, Any]:
 
 
 def _resend(config: Path | None, only: str | None, *, as_json: bool) -> None:
+    from acquisition.config import load_config
+    from acquisition.daemon import make_sink
+    from acquisition.resend import Outcome, resend
+
     settings = load_config(needed(config, "--config"))
     sinks = {each.id: each for each in settings.sink}
     if only is not None and only not in sinks:
@@ -142,7 +144,11 @@ def journal_directory(config: Path | None, journal: Path | None) -> Path:
     Raises:
         ConfigError: they name none, or there is none.
     """
-    directory = journal or load_config(needed(config, "--config or --journal"), for_sinks=False).journal.directory
+    directory = journal
+    if directory is None:
+        from acquisition.config import load_config
+
+        directory = load_config(needed(config, "--config or --journal"), for_sinks=False).journal.directory
     if not directory.is_dir():
         raise ConfigError([f"{directory}: no journal there"])
     return directory

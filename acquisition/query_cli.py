@@ -19,16 +19,16 @@ from rich.table import Table
 from acquisition.archive import frames, lines
 from acquisition.archive.episodes import Registry, registry_path
 from acquisition.archive.extra import library
-from acquisition.archive.influx import Credentials, InfluxSource
+from acquisition.archive.influx import InfluxSource
 from acquisition.archive.opened import Archive, registry_in, worst_of
 from acquisition.archive.plot import plot
 from acquisition.archive.question import Question, checked_channels
 from acquisition.archive.resample import checked_aggregates, duration_ns
 from acquisition.archive.source import JournalSource, is_wave
-from acquisition.config import load_config
 from acquisition.errors import ConfigError
 from acquisition.journal_cli import AnyConfigPath, JournalPath, journal_directory
 from acquisition.model import json_line
+from acquisition.sinks.influxdb_servers import Credentials
 
 err = Console(stderr=True)
 
@@ -135,6 +135,8 @@ def opened(
         )
     own = None
     if config is not None:
+        from acquisition.config import load_config
+
         own = load_config(config, for_sinks=False).site.bed
     if bed is not None and bed != own and (own is not None or subject is None):
         raise ConfigError([f"--bed {bed}: not the bed of the configuration; a journal holds one bed"])
@@ -190,14 +192,25 @@ def _parquet(archive: Archive, question: Question, out: Path | None) -> None:
 
 
 def _table(archive: Archive, question: Question) -> None:
-    """The first rows; who wants all of them asks for CSV."""
+    """The first rows, to be looked at; who wants all of them, and every digit, asks for CSV."""
     rows = csv.reader(line for text in _text(archive, question, "csv") for line in text.splitlines())
-    shown = Table(*next(rows))
+    heading = next(rows)
+    columns = [number for number, name in enumerate(heading) if name != "time_ns"]
+    shown = Table(*(heading[number] for number in columns))
+    shown.columns[0].no_wrap = True
     for row in islice(rows, TABLE_ROWS):
-        shown.add_row(*map(escape, row))
+        shown.add_row(*(escape(_short(row[number])) for number in columns))
     Console().print(shown)
     if next(rows, None) is not None:
         err.print(f"only the first {TABLE_ROWS} rows; ask for --every, or --format csv for all", highlight=False)
+
+
+def _short(cell: str) -> str:
+    """A number with more digits than anybody measures is cut to six; all else stays."""
+    try:
+        return cell if len(cell) <= 8 else f"{float(cell):.6g}"
+    except ValueError:
+        return cell
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from acquisition.lanes import Progress
 from acquisition.model import Numerics, Observation, Waveform
 from acquisition.sink_config import InfluxV1Config
 from acquisition.sinks.influxdb import InfluxV1Sink, InfluxV2Sink
+from acquisition.sinks.influxdb_servers import InfluxV1Server, InfluxV2Server
 from benchmarks.result import Result
 from tests.system.servers import Server, influxd, victoria_metrics
 
@@ -99,7 +100,7 @@ async def _drain(journal: Journal, sink: Sink[Any], name: str) -> float:
 
 async def _beside_the_ceiling(server: Server, directory: Path) -> tuple[float, float]:
     """Values a second: the server's own, given the very bodies one after the other, and ours."""
-    sink = InfluxV1Sink(url=server.url, database="bench", site="here", bed="b1")
+    sink = InfluxV1Sink(InfluxV1Server(url=server.url, database="bench"), site="here", bed="b1")
     pairs: list[tuple[float, float]] = []
     async with Journal(directory) as journal:
         bodies = await _bodies(journal, sink)
@@ -122,7 +123,7 @@ async def _beside_the_client(server: Server, directory: Path) -> tuple[float, fl
         for number in range(ROUNDS):
             writing = await asyncio.to_thread(_write, server.url, batch.observations, f"theirs-{number}")
             _expect(PEER_SECONDS * A_SECOND, await _in_victoria_metrics(server, f"theirs-{number}"))
-            sink = InfluxV2Sink(url=server.url, bucket="bench", site="here", bed=f"ours-{number}")
+            sink = InfluxV2Sink(InfluxV2Server(url=server.url, bucket="bench"), site="here", bed=f"ours-{number}")
             draining = await _drain(journal, sink, f"run-{number}")
             _expect(PEER_SECONDS * A_SECOND, await _in_victoria_metrics(server, f"ours-{number}"))
             pairs.append((writing, draining))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -81,6 +83,22 @@ def _query(directory: Path, days: int) -> dict[str, float]:
     return {"seconds": seconds, "mb": _megabytes()}
 
 
+def _command(directory: Path, days: int) -> dict[str, float]:
+    begin = T0 + days // 2 * 24 * 3600 * S
+    words = [
+        "query", "--journal", str(directory), "--channels", "abp_mean", "--every", "1m",
+        "--from", rfc3339(begin), "--to", rfc3339(begin + 24 * 3600 * S),
+    ]  # fmt: skip
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "acquisition.cli", *words], check=True, stdout=subprocess.PIPE)
+        seconds.append(time.perf_counter() - start)
+        if done.stdout.count(b"\n") != 24 * 60 + 1:
+            raise RuntimeError("this is no day of minutes")
+    return {"seconds": statistics.median(seconds)}
+
+
 def _megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -92,6 +110,8 @@ def main(step: str, directory: str, argument: str, kind: str = "") -> None:
         asyncio.run(_fill(Path(directory), int(argument), waves=kind == "waves"))
     elif step == "export":
         figures = _export(Path(directory), argument)
+    elif step == "command":
+        figures = _command(Path(directory), int(argument))
     else:
         figures = _query(Path(directory), int(argument))
     print(json.dumps(figures))

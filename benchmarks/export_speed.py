@@ -26,6 +26,7 @@ def measure(hours: int = HOURS, long_hours: int = LONG_HOURS, days: int = RUN_DA
         long = _child("export", directory / "long", "parquet")
         _child("fill", directory / "run", str(24 * days), "numerics")
         answer = _child("query", directory / "run", str(days))
+        command = _child("command", directory / "run", str(days))
     return [
         Result("export to Parquet, 4 waves at 250 Hz + 8 numerics", parquet["rate"], "samples/s",
                "3,000,000 on one core"),
@@ -33,6 +34,7 @@ def measure(hours: int = HOURS, long_hours: int = LONG_HOURS, days: int = RUN_DA
         Result(f"memory of an export of {long_hours} h", long["mb"], "MB", "under 500; ratio near 1", f"{hours} h",
                parquet["mb"]),
         Result(f"one day of a channel at 1 min, from {days} days at 1 Hz", answer["seconds"], "s", "under 1"),
+        Result("the same by ecmo-daq query, from its start to its end", command["seconds"], "s", "under 1"),
     ]  # fmt: skip
 
 

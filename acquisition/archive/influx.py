@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import http.client
 import json
-from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import numpy as np
@@ -23,27 +22,12 @@ from acquisition.archive.source import NUMERICS_NS, WAVES_NS, Series
 from acquisition.clock import NS
 from acquisition.errors import ConfigError, SinkRefusedError, SinkUnavailableError
 from acquisition.model import Event, EventKind
+from acquisition.sinks.influxdb_servers import Credentials
 
 CHUNK_ROWS = 10_000
 EVENTS_NS = 86_400 * NS
 TIMEOUT_S = 60.0
 _STATE_FIELD = "_state"
-
-
-class Credentials(NamedTuple):
-    """How we show who we are: a user and password (1.x), or a token (2.x, 3.x)."""
-
-    user: str | None = None
-    secret: str | None = None
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Of a request."""
-        if self.secret is None:
-            return {}
-        if self.user is None:
-            return {"Authorization": f"Token {self.secret}"}
-        return {"Authorization": f"Basic {b64encode(f'{self.user}:{self.secret}'.encode()).decode()}"}
 
 
 class InfluxSource:
@@ -227,6 +211,9 @@ class InfluxSource:
             if "error" in result:
                 raise SinkRefusedError(f"{place} answered: {result['error']}")
             for series in result.get("series", ()):
+                if series.get("name") == _DATABASES:
+                    hint = "VictoriaMetrics does so; read the bed's journal, or an InfluxDB"
+                    raise SinkRefusedError(f"{place} takes InfluxQL and does not answer it", hint=hint)
                 if series.get("values"):
                     yield series.get("tags", {}), series["columns"], series["values"]
 
@@ -239,6 +226,9 @@ class InfluxSource:
             return SinkUnavailableError(message)
         return SinkRefusedError(message, hint="check the URL, the database, and user and password or token")
 
+
+_DATABASES = "databases"
+"""What VictoriaMetrics answers whatever is asked; no measurement of ours has that name."""
 
 _LAST_NS = 2**63 - 2**31
 """Near the latest time that InfluxDB 1.x can be asked for (models.MaxNanoTime)."""

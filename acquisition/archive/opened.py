@@ -10,7 +10,7 @@ from acquisition.archive import frames
 from acquisition.archive.chunk import Window
 from acquisition.archive.episodes import Registry, registry_path
 from acquisition.archive.episodes_events import registries
-from acquisition.archive.influx import Credentials, InfluxSource
+from acquisition.archive.influx import InfluxSource
 from acquisition.archive.question import Question, checked_channels
 from acquisition.archive.resample import checked_aggregates, duration_ns
 from acquisition.archive.scope import EVER, Scope, of_bed, of_subject, one_bed
@@ -18,6 +18,7 @@ from acquisition.archive.source import JournalSource, Source
 from acquisition.clock import from_rfc3339
 from acquisition.errors import ConfigError
 from acquisition.model import EventKind, Quality
+from acquisition.sinks.influxdb_servers import Credentials
 
 
 class Archive:

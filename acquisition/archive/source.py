@@ -11,13 +11,14 @@ from typing import Protocol
 
 import numpy as np
 
-from acquisition.archive.chunk import QUALITIES, STATES, Chunk, Window, joined
+from acquisition.archive.chunk import QUALITIES, Chunk, Window, joined
 from acquisition.catalogue import Catalogue, ChannelKind
 from acquisition.clock import NS
 from acquisition.journal.cursors import Quarantined
 from acquisition.journal.quarantine import Quarantine
 from acquisition.journal.reader import JournalReader
-from acquisition.model import MISSING_COUNT, Event, EventKind, Numerics, Observation, Waveform, in_units
+from acquisition.journal.slices import NumericsSlices
+from acquisition.model import MISSING_COUNT, Event, EventKind, Observation, Waveform, in_units
 
 NUMERICS_NS = 3600 * NS
 """What is held of numerics at a time; aligned to UTC, so that every source cuts at the same places."""
@@ -146,17 +147,12 @@ class JournalSource:
     ) -> Iterator[Chunk]:
         """See `Source.numerics`."""
         for device in self._devices(window, devices):
-            # Which channels are wanted is decided here: the reader would make every observation anew.
-            slicing = _NumericsSlice(device, channels)
-            for each in self._reader.query(
-                devices=[device], from_ns=window.from_ns, to_ns=window.to_ns, kinds=["numerics"]
+            for columns in NumericsSlices(self._reader, device, channels).read(
+                window.from_ns, window.to_ns, NUMERICS_NS
             ):
-                if isinstance(each, Numerics):
-                    if each.time_ns >= slicing.end_ns:
-                        yield from slicing.take()
-                        slicing.end_ns = (each.time_ns // NUMERICS_NS + 1) * NUMERICS_NS
-                    slicing.add(each)
-            yield from slicing.take()
+                for channel, column in columns.items():
+                    state = column.state if column.state.any() else None
+                    yield Chunk(device, channel, column.time_ns, column.values, column.quality, state)
 
     def waves(
         self, window: Window, devices: Collection[str] | None = None, channels: Collection[str] | None = None
@@ -206,45 +202,7 @@ def is_wave(channel: str) -> bool:
     return found is not None and found.kind is ChannelKind.WAVEFORM
 
 
-class _NumericsSlice:
-    """Numerics of one device in one slice of time, turned into columns."""
-
-    def __init__(self, device: str, channels: Collection[str] | None) -> None:
-        self._device = device
-        self._channels = None if channels is None else frozenset(channels)
-        self._rows: defaultdict[str, list[tuple[int, float, int, int]]] = defaultdict(list)
-        self.end_ns = 0
-
-    def add(self, numerics: Numerics) -> None:
-        states, quality, time_ns = numerics.states, numerics.quality, numerics.time_ns
-        values, wanted = numerics.values, self._channels
-        for channel in values if wanted is None else wanted & values.keys():
-            state = _STATE[states[channel].value] if channel in states else 0
-            judged = _QUALITY[quality[channel].value] if channel in quality else 0
-            self._rows[channel].append((time_ns, values[channel], judged, state))
-        for channel, said in states.items():
-            if channel not in values and (wanted is None or channel in wanted):
-                self._rows[channel].append((time_ns, np.nan, _BAD, _STATE[said.value]))
-
-    def take(self) -> Iterator[Chunk]:
-        """What was added, channel by channel."""
-        rows, self._rows = self._rows, defaultdict(list)
-        for channel in sorted(rows):
-            times, values, qualities, states = zip(*rows[channel], strict=True)
-            state = np.array(states, np.uint8)
-            yield Chunk(
-                self._device,
-                channel,
-                np.array(times, np.int64),
-                np.array(values, np.float64),
-                np.array(qualities, np.uint8),
-                state if state.any() else None,
-            )
-
-
 _QUALITY = {name: number for number, name in enumerate(QUALITIES)}
-_STATE = {name: number for number, name in enumerate(STATES)}
-_BAD = len(QUALITIES) - 1
 
 
 def _first_ns(observation: Observation) -> int | None:

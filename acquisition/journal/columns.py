@@ -20,9 +20,9 @@ the division gives back every value of the column to the last bit.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,48 @@ from acquisition.model import Numerics, Quality, State
 
 Integers = NDArray[np.uint64]
 
+QUALITIES = {quality.value: number for number, quality in enumerate(Quality)}
+STATES = {state.value: number for number, state in enumerate(State, 1)}
+
 _BITS = 255
 _MOST_DECIMALS = 9
 _EXACT = 2.0**53
 _ONE = np.uint64(1)
 _MOST = 1 << 20
+
+
+class Column(NamedTuple):
+    """Readings of one channel, shape (n,) each.
+
+    Attributes:
+        time_ns: UTC nanoseconds.
+        values: In the catalogue's unit; NaN where only a state was said.
+        quality: Numbers of `QUALITIES`; without a value it is the worst.
+        state: Numbers of `STATES`; 0 is none.
+    """
+
+    time_ns: NDArray[np.int64]
+    values: NDArray[np.float64]
+    quality: NDArray[np.uint8]
+    state: NDArray[np.uint8]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Column]) -> Column:
+        """Columns on end, put in the order of time."""
+        whole = parts[0]
+        if len(parts) > 1:
+            whole = cls(
+                np.concatenate([part.time_ns for part in parts]),
+                np.concatenate([part.values for part in parts]),
+                np.concatenate([part.quality for part in parts]),
+                np.concatenate([part.state for part in parts]),
+            )
+        rising = bool(np.all(whole.time_ns[1:] >= whole.time_ns[:-1]))
+        return whole if rising else whole.at(np.argsort(whole.time_ns, kind="stable"))
+
+    def at(self, where: NDArray[np.bool_] | NDArray[np.intp]) -> Column:
+        """The readings at these places."""
+        return Column(self.time_ns[where], self.values[where], self.quality[where], self.state[where])
 
 
 def columns(numerics: Sequence[Numerics]) -> bytes:
@@ -104,6 +141,84 @@ def numerics_of(body: bytes, device: str) -> Iterator[Numerics]:
             states=dict(states),
             quality=dict(quality),
         )
+
+
+def columns_in(body: bytes, channels: Collection[str] | None = None) -> dict[str, Column]:
+    """What `columns` was given, as a column for each channel, without making observations of it.
+
+    Args:
+        body: As `columns` wrote it.
+        channels: Only these; None: all.
+
+    Raises:
+        ValueError: the body is not of this layout; so do AttributeError, IndexError, KeyError, TypeError.
+    """
+    number, size = np.frombuffer(body, "<u4", 2).tolist()
+    if number > _MOST:
+        raise ValueError(f"{number} numerics are more than any block has")
+    shapes, _ = json.loads(body[8 : 8 + size])
+    reader = _Reader(body, 8 + size)
+    shape_of = reader.integers(number).astype(np.intp)
+    times = np.cumsum(reader.integers(number), dtype=np.uint64).view(np.int64)
+    present = np.zeros(len(shapes), np.intp)
+    np.add.at(present, shape_of, 1)
+    counts: dict[str, int] = {}
+    for index in dict.fromkeys(shape_of.tolist()):
+        for channel in shapes[index][0]:
+            counts[channel] = counts.get(channel, 0) + int(present[index])
+    found: dict[str, Column] = {}
+    for channel, count in counts.items():
+        if channels is not None and channel not in channels:
+            reader.skip(count)
+            continue
+        at, quality, state = _said(channel, shapes, shape_of, with_value=True)
+        found[channel] = Column(times[at], np.array(reader.column(count)), quality, state)
+    silent = dict.fromkeys(channel for _, states, _ in shapes for channel in states)
+    for channel in silent if channels is None else (channel for channel in silent if channel in channels):
+        at, quality, state = _said(channel, shapes, shape_of, with_value=False)
+        if at.size:
+            alone = Column(times[at], np.full(at.size, np.nan), quality, state)
+            found[channel] = Column.joined([found[channel], alone]) if channel in found else alone
+    return found
+
+
+def _said(
+    channel: str, shapes: Sequence[tuple[list[str], Mapping[str, str], Mapping[str, str]]],
+    shape_of: NDArray[np.intp], *, with_value: bool,
+) -> tuple[NDArray[np.intp], NDArray[np.uint8], NDArray[np.uint8]]:  # fmt: skip
+    """Places of the numerics with a value of a channel, or with a state alone; their quality, and their state."""
+    worst = len(QUALITIES) - 1
+    has = np.array([(channel in names) if with_value else (channel in states and channel not in names)
+                    for names, states, _ in shapes])  # fmt: skip
+    quality = np.array([QUALITIES[judged.get(channel, Quality.GOOD)] if with_value else worst
+                        for _, _, judged in shapes], np.uint8)  # fmt: skip
+    state = np.array([STATES[states[channel]] if channel in states else 0 for _, states, _ in shapes], np.uint8)
+    at = np.flatnonzero(has[shape_of])
+    return at, quality[shape_of[at]], state[shape_of[at]]
+
+
+def columns_of(numerics: Sequence[Numerics], channels: Collection[str] | None = None) -> dict[str, Column]:
+    """The same of numerics that are observations already."""
+    wanted = None if channels is None else frozenset(channels)
+    rows: dict[str, list[tuple[int, float, int, int]]] = {}
+    for each in numerics:
+        states, quality, values, at = each.states, each.quality, each.values, each.time_ns
+        for channel in values if wanted is None else wanted & values.keys():
+            state = STATES[states[channel]] if channel in states else 0
+            judged = QUALITIES[quality[channel]] if channel in quality else 0
+            rows.setdefault(channel, []).append((at, values[channel], judged, state))
+        for channel, said in states.items():
+            if channel not in values and (wanted is None or channel in wanted):
+                rows.setdefault(channel, []).append((at, np.nan, len(QUALITIES) - 1, STATES[said]))
+    return {
+        channel: Column(
+            np.array([row[0] for row in own], np.int64),
+            np.array([row[1] for row in own], np.float64),
+            np.array([row[2] for row in own], np.uint8),
+            np.array([row[3] for row in own], np.uint8),
+        )
+        for channel, own in rows.items()
+    }
 
 
 def _shape(numerics: Numerics) -> tuple[object, ...]:
@@ -181,6 +296,10 @@ class _Reader:
         zigzag = padded.view("<u8").ravel()
         step = (zigzag >> _ONE) ^ (np.uint64(0) - (zigzag & _ONE))
         return np.cumsum(np.concatenate([first, step]), dtype=np.uint64)
+
+    def skip(self, number: int) -> None:
+        """Passes over a column."""
+        self._at += 10 + self._body[self._at + 9] * max(0, number - 1)
 
     def column(self, number: int) -> list[float]:
         decimals = self._body[self._at]

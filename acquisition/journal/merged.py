@@ -55,13 +55,22 @@ def originals(block: Block) -> tuple[Original, ...]:
     body = decompress(block.payload)
     if not block.codec & MERGED:
         return (Original(block.seq, tuple(decode(block.codec, body, device=block.device, channel=block.channel))),)
-    number = int(np.frombuffer(body, "<u4", 1)[0])
+    number = _many(body)
     steps, sizes = _numbers(body, 4, number), _numbers(body, 4 + 4 * number, number)
-    rest = decode(block.codec & ~MERGED, body[4 + 8 * number :], device=block.device, channel=block.channel)
+    rest = decode(block.codec & ~MERGED, without_table(body), device=block.device, channel=block.channel)
     if number == 1:
         return (Original(block.since + int(steps[0]), tuple(rest)),)
     seqs = (block.since + np.cumsum(steps, dtype=np.int64)).tolist()
     return tuple(map(Original, seqs, map(tuple, _cut(rest, sizes.tolist()))))
+
+
+def without_table(body: bytes) -> bytes:
+    """The observations in the body of a merged row."""
+    return body[4 + 8 * _many(body) :]
+
+
+def _many(body: bytes) -> int:
+    return int(np.frombuffer(body, "<u4", 1)[0])
 
 
 def merged(rows: Sequence[Block], content: Sequence[Original], since: int) -> list[Block]:

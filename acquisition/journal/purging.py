@@ -1,4 +1,4 @@
-"""Deletes one subject's readings from a journal that nobody writes to: windows of time, cut to the sample.
+"""Deletes readings from day files that nobody writes to: windows of time, cut to the sample.
 
 A touched day file is written anew without them and takes the old one's place in one step. Rows keep their numbers, so
 that what sinks have stays true. A row that cannot be read goes with a touched file: nobody can say whose it is.
@@ -100,6 +100,24 @@ class Purged:
         }
 
 
+class Gone:
+    """What went, by device, kind and channel."""
+
+    def __init__(self) -> None:
+        self._purged: dict[tuple[str, str, str], Purged] = {}
+
+    def add(self, observation: Observation) -> None:
+        """Counts an observation."""
+        channel = observation.channel if isinstance(observation, Waveform) else ""
+        key = observation.device, observation.kind, channel
+        self._purged.setdefault(key, Purged(*key)).add(observation)
+
+    @property
+    def sorted(self) -> list[Purged]:
+        """In the order of device, kind and channel."""
+        return [self._purged[key] for key in sorted(self._purged)]
+
+
 def purge(
     directory: Path, windows: Sequence[Window], is_gone: Callable[[Observation], bool], damaged: list[str]
 ) -> list[Purged]:
@@ -119,33 +137,57 @@ def purge(
     Raises:
         JournalError: the disk refuses; what went before is gone, and a second purge goes on from there.
     """
-    gone: dict[tuple[str, str, str], Purged] = {}
+    gone = Gone()
 
     def keep(observation: Observation) -> list[Observation]:
-        left = [observation]
-        for window in windows:
-            left = [part for each in left for part in window.without(each)]
-        return [] if observation.kind == "event" and is_gone(observation) else left
-
-    def count(observation: Observation) -> None:
-        channel = observation.channel if isinstance(observation, Waveform) else ""
-        key = observation.device, observation.kind, channel
-        gone.setdefault(key, Purged(*key)).add(observation)
+        return [] if observation.kind == "event" and is_gone(observation) else outside(windows, observation)
 
     with disk_errors():
         for path in day_files(directory):
-            _purge_file(path, windows, keep, count, damaged)
+            purge_file(path, windows, keep, gone.add, damaged)
         quarantine = Quarantine(directory)
         for entry in quarantine.entries():
             rejected = observation_of(entry)
             if list(keep(rejected)) != [rejected]:
                 quarantine.strike_off(entry)
-    return [gone[key] for key in sorted(gone)]
+    return gone.sorted
 
 
-def _purge_file(
-    path: Path, windows: Sequence[Window], keep: Keep, count: Callable[[Observation], None], damaged: list[str]
-) -> None:
+def outside(windows: Sequence[Window], observation: Observation) -> list[Observation]:
+    """What of an observation is in none of the windows."""
+    left = [observation]
+    for window in windows:
+        left = [part for each in left for part in window.without(each)]
+    return left
+
+
+def purge_file(
+    path: Path,
+    windows: Sequence[Window],
+    keep: Keep,
+    count: Callable[[Observation], None],
+    damaged: list[str],
+    *,
+    careful: bool = False,
+) -> bool:
+    """Writes one day file anew without what goes; the caller holds the journal, or the day is over.
+
+    Args:
+        path: Of the file.
+        windows: Where anything may go, beside events.
+        keep: What of an observation stays.
+        count: Is told of each part that goes.
+        damaged: Takes a report of every row that could not be read.
+        careful: Whether the file stays as it is where something in it cannot be read: it may be anybody's.
+
+    Returns:
+        Whether the file was written anew.
+
+    Raises:
+        JournalError: somebody reads its log.
+        sqlite3.Error: the disk refuses; nothing has changed.
+        OSError: likewise.
+    """
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
     changed = False
@@ -153,7 +195,7 @@ def _purge_file(
     try:
         with opened(path, unread) as old:
             if old is None:
-                return
+                return False
             with closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
                 connection.execute("PRAGMA journal_mode=OFF")
                 connection.execute("PRAGMA synchronous=OFF")
@@ -177,9 +219,12 @@ def _purge_file(
                 )
                 _sum_up(connection, path.name)
                 connection.execute("COMMIT")
-        if changed:
+        if changed or careful:
             damaged += unread
+        if changed and not (careful and unread):
             _take_place(fresh, path)
+            return True
+        return False
     finally:
         fresh.unlink(missing_ok=True)
 

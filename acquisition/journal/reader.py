@@ -127,6 +127,21 @@ class JournalReader:
                     while heap and heap[0][0] < until:
                         yield heapq.heappop(heap)[2]
 
+    def parts(self, selection: Selection) -> list[tuple[Path, Slice]]:
+        """Which blocks of which files may be selected, by the sums that the files have of themselves.
+
+        Raises:
+            JournalError: the disk cannot be read now.
+        """
+        with disk_errors():
+            return [
+                (path, part)
+                for path in day_files(self._directory)
+                if any(_touches(whole, selection) for whole in self._summary(path).all_slices)
+                for part in self._summary(path, 0).all_slices
+                if _touches(part, selection)
+            ]
+
     def _read(self, path: Path, part: Slice, selection: Selection) -> Iterator[Observation]:
         within_part = selection.between(part.since - 1, part.upto)
         with opened(path, self.damaged) as connection:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import ipaddress
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -16,8 +14,8 @@ from yarl import URL
 
 from acquisition.model import Observation
 from acquisition.sinks.http_answers import drop_spoiled, judge, reaching
+from acquisition.sinks.influxdb_servers import InfluxV1Server, InfluxV2Server
 from acquisition.sinks.line_protocol import render
-from acquisition.sinks.tls import client_context
 
 if TYPE_CHECKING:
     from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
@@ -49,43 +47,23 @@ class _Body:
 
 
 class InfluxV2Sink:
-    """A bucket of InfluxDB 2 or 3, or of 1.8 and VictoriaMetrics, which know the same path.
+    """Writes to a bucket.
 
     Args:
-        url: `http(s)://host:port`, and the path before `/api/v2/write` if a proxy adds one.
-        bucket: Bucket, or `database/retention` for 1.8; VictoriaMetrics ignores it.
-        org: Organisation; empty where the server knows none.
-        token: Token, or `user:password` for 1.8; None for a server without authentication.
+        server: Which, and where.
         site: Tag `site`.
         bed: Tag `bed`.
         timeout_s: Longest time for a whole delivery.
-        verify_tls: Whether certificate and host name are checked.
-        ca_file: PEM certificates to trust in place of the host's.
 
     Raises:
         OSError: `ca_file` cannot be read, or holds no certificate.
     """
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        bucket: str,
-        site: str,
-        bed: str,
-        org: str = "",
-        token: str | None = None,
-        timeout_s: float = 10.0,
-        verify_tls: bool = True,
-        ca_file: Path | None = None,
-    ) -> None:
-        self._url = url
-        self._bucket = bucket
-        self._org = org
-        self._token = token
-        self._body = _Body(url, site=site, bed=bed)
+    def __init__(self, server: InfluxV2Server, *, site: str, bed: str, timeout_s: float = 10.0) -> None:
+        self._server = server
+        self._body = _Body(server.url, site=site, bed=bed)
         self._timeout_s = timeout_s
-        self._tls = client_context(verify=verify_tls, ca_file=ca_file)
+        self._tls = server.tls
         self._client: InfluxDBClientAsync | None = None
 
     async def __aenter__(self) -> Self:
@@ -93,14 +71,14 @@ class InfluxV2Sink:
         from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
 
         self._client = InfluxDBClientAsync(
-            url=self._url,
-            token=self._token or "",
-            org=self._org,
+            url=self._server.url,
+            token=self._server.token or "",
+            org=self._server.org,
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
             ssl_context=self._tls,
             allow_redirects=False,
             # Judges an answer before the library reads it: the library logs bodies that it cannot parse.
-            client_session_kwargs={"raise_for_status": partial(judge, secret=self._token)},
+            client_session_kwargs={"raise_for_status": partial(judge, secret=self._server.token)},
         )
         # The library's own gzip is of level 9, and runs in the event loop's thread.
         self._client.api_client.default_headers.update(self._body.headers)
@@ -123,53 +101,32 @@ class InfluxV2Sink:
             raise RuntimeError("deliver outside the sink's context")
         if prepared:
             drop_spoiled(self._client.api_client.rest_client.pool_manager)
-            async with reaching(self._url, self._timeout_s):
-                await self._client.write_api().write(self._bucket, record=prepared)
+            async with reaching(self._server.url, self._timeout_s):
+                await self._client.write_api().write(self._server.bucket, record=prepared)
 
 
 class InfluxV1Sink:
-    """A database of InfluxDB 1.x; it must exist.
+    """Writes to a database; it must exist.
 
     Args:
-        url: `http(s)://host:port`, and the path before `/write` if a proxy adds one.
-        database: Database.
+        server: Which, and where.
         site: Tag `site`.
         bed: Tag `bed`.
-        username: User, if the server wants one.
-        password: Its password.
-        retention_policy: Retention policy; the database's default if None.
         timeout_s: Longest time for a whole delivery.
-        verify_tls: Whether certificate and host name are checked.
-        ca_file: PEM certificates to trust in place of the host's.
 
     Raises:
         OSError: `ca_file` cannot be read, or holds no certificate.
     """
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        database: str,
-        site: str,
-        bed: str,
-        username: str | None = None,
-        password: str | None = None,
-        retention_policy: str | None = None,
-        timeout_s: float = 10.0,
-        verify_tls: bool = True,
-        ca_file: Path | None = None,
-    ) -> None:
-        self._url = url
-        self._query = {"db": database, "precision": "ns"} | ({"rp": retention_policy} if retention_policy else {})
-        self._body = _Body(url, site=site, bed=bed)
-        self._headers = {"Content-Type": "text/plain; charset=utf-8"} | self._body.headers
-        if username is not None:
-            credentials = base64.b64encode(f"{username}:{password or ''}".encode()).decode()
-            self._headers["Authorization"] = f"Basic {credentials}"
-        self._password = password
+    def __init__(self, server: InfluxV1Server, *, site: str, bed: str, timeout_s: float = 10.0) -> None:
+        self._server = server
+        self._query = {**server.place, "precision": "ns"}
+        self._body = _Body(server.url, site=site, bed=bed)
+        self._headers = {
+            "Content-Type": "text/plain; charset=utf-8", **self._body.headers, **server.credentials.headers
+        }  # fmt: skip
         self._timeout_s = timeout_s
-        self._tls = client_context(verify=verify_tls, ca_file=ca_file)
+        self._tls = server.tls
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -177,7 +134,7 @@ class InfluxV1Sink:
             connector=aiohttp.TCPConnector(ssl=self._tls),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
             headers=self._headers,
-            raise_for_status=partial(judge, secret=self._password),
+            raise_for_status=partial(judge, secret=self._server.password),
         )
         return self
 
@@ -198,9 +155,9 @@ class InfluxV1Sink:
             raise RuntimeError("deliver outside the sink's context")
         if prepared:
             drop_spoiled(self._session)
-            address = f"{self._url.rstrip('/')}/write"
+            address = f"{self._server.url.rstrip('/')}/write"
             async with (
-                reaching(self._url, self._timeout_s),
+                reaching(self._server.url, self._timeout_s),
                 self._session.post(address, params=self._query, data=prepared, allow_redirects=False),
             ):
                 pass

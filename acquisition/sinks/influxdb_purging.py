@@ -1,26 +1,38 @@
-"""Deletes points from an InfluxDB 1.x by InfluxQL, and counts them first.
+"""Deletes points from an InfluxDB, counts them first, and says of what other server why it cannot.
 
-Source: InfluxDB OSS v1 documentation, "Manage your database using InfluxQL": DELETE takes tags and time, in every
-retention policy; a field cannot stand in its WHERE clause.
+Sources: InfluxDB OSS v1 documentation, "Manage your database using InfluxQL": DELETE takes tags and time, in every
+retention policy, and no field in its WHERE clause. InfluxDB OSS v2 documentation, "API reference", `POST
+/api/v2/delete`, and "Delete predicate syntax": equality of tags and `_measurement` joined by AND; `/query` answers
+InfluxQL where the bucket is mapped. InfluxDB 3 Core has neither; VictoriaMetrics deletes whole series only.
 """
 
 from __future__ import annotations
 
-import base64
+import json
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import aiohttp
 
-from acquisition.errors import SinkError
+from acquisition.clock import rfc3339
+from acquisition.errors import SinkError, SinkRefusedError
 from acquisition.sinks.http_answers import judge, reaching
-from acquisition.sinks.tls import client_context
+from acquisition.sinks.influxdb_servers import InfluxV1Server, InfluxV2Server
 
 PATIENCE_S = 600.0
 MEASUREMENTS = ("numerics", "waves", "events")
+_VERSION_3 = (
+    "InfluxDB {version} cannot delete single points: let its retention period take them, drop the tables or the "
+    "database, or, in the Enterprise edition, ask for a row delete"
+)
+_NO_INFLUXDB = (
+    "this server does not say that it is InfluxDB; VictoriaMetrics deletes only whole series, of all times and so of "
+    "all subjects of the bed (/api/v1/admin/tsdb/delete_series): export what must stay, delete, and import it again"
+)
+_VERSION_1 = "InfluxDB {version} has no /api/v2/delete: name this sink influxdb_v1 while you purge"
+_NO_MAP = "map the bucket to a database of its own name, so that its points can be counted: influx v1 dbrp create"
 
 
 class Points(NamedTuple):
@@ -36,48 +48,25 @@ class InfluxPurge:
     """A connection that deletes.
 
     Args:
-        url: `http(s)://host:port`, and the path before `/query` if a proxy adds one.
-        database: Database.
+        server: Where the points are; with a retention policy they are counted there, and go from all.
         site: Tag `site` of the points.
         bed: Tag `bed` of the points.
-        username: User, if the server wants one.
-        password: Its password.
-        retention_policy: Where points are counted; the database's default if None. They go from all.
-        verify_tls: Whether certificate and host name are checked.
-        ca_file: PEM certificates to trust in place of the host's.
 
     Raises:
         OSError: `ca_file` cannot be read, or holds no certificate.
     """
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        database: str,
-        site: str,
-        bed: str,
-        username: str | None = None,
-        password: str | None = None,
-        retention_policy: str | None = None,
-        verify_tls: bool = True,
-        ca_file: Path | None = None,
-    ) -> None:
-        self._url = url
-        self._parameters = {"db": database, "epoch": "ns"} | ({"rp": retention_policy} if retention_policy else {})
-        self._password = password
-        self._headers = {}
-        if username is not None:
-            pair = base64.b64encode(f"{username}:{password or ''}".encode()).decode()
-            self._headers["Authorization"] = f"Basic {pair}"
-        self._where = f"site = {_quoted(site)} AND bed = {_quoted(bed)}"
-        self._tls = client_context(verify=verify_tls, ca_file=ca_file)
+    def __init__(self, server: InfluxV1Server | InfluxV2Server, *, site: str, bed: str) -> None:
+        self._server = server
+        self._url = server.url.rstrip("/")
+        self._tags = {"site": site, "bed": bed}
+        self._tls = server.tls
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._tls),
             timeout=aiohttp.ClientTimeout(total=PATIENCE_S),
-            headers=self._headers,
+            headers=self._server.credentials.headers,
         )
         return self
 
@@ -85,6 +74,24 @@ class InfluxPurge:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._session.close()
+
+    async def why_not(self) -> str:
+        """Why nothing can be deleted there, and what a person can do; empty if it can.
+
+        Raises:
+            SinkError: the server does not answer.
+        """
+        async with (
+            reaching(self._url, PATIENCE_S),
+            self._session.get(f"{self._url}/ping", allow_redirects=False) as response,
+        ):
+            version = response.headers.get("X-Influxdb-Version") or _version_in(await response.text(errors="replace"))
+        version = version.removeprefix("v")
+        if version.startswith("2."):
+            return ""
+        if version.startswith("1."):
+            return "" if isinstance(self._server, InfluxV1Server) else _VERSION_1.format(version=version)
+        return _VERSION_3.format(version=version) if version else _NO_INFLUXDB
 
     async def devices(self) -> list[str]:
         """Ids of all devices that the bed has points of.
@@ -94,7 +101,7 @@ class InfluxPurge:
         """
         found = set()
         for measurement in MEASUREMENTS:
-            query = f'SHOW TAG VALUES FROM "{measurement}" WITH KEY = "device" WHERE {self._where}'
+            query = f'SHOW TAG VALUES FROM "{measurement}" WITH KEY = "device" WHERE {_terms(self._tags)}'
             found |= {str(row[1]) for row in _rows(await self._ask(query))}
         return sorted(found)
 
@@ -106,31 +113,64 @@ class InfluxPurge:
         """
         gone = []
         for each in asked:
-            where = f"{self._where} AND device = {_quoted(each.device)}"
-            where += f" AND time >= {each.from_ns} AND time < {each.to_ns}"
             for measurement in each.measurements:
-                answer = await self._ask(_count(measurement, where))
-                values = sum(int(cell) for row in _rows(answer) for cell in row[1:] if cell)
+                values = await self._count(measurement, each)
                 if not values:
                     continue
-                await self._ask(f'DELETE FROM "{measurement}" WHERE {where}')  # noqa: S608 - names are quoted
-                left = await self._ask(_count(measurement, where))
-                if any(_rows(left)):
-                    raise SinkError(f"{self._url}: points of {each.device} are still there after DELETE")
+                await self._erase(measurement, each)
+                if await self._count(measurement, each):
+                    raise SinkError(f"{self._url}: points of {each.device} are still there after they were deleted")
                 gone.append({"device": each.device, "measurement": measurement, "values": values})
         return gone
 
-    async def _ask(self, query: str) -> dict[str, Any]:
-        address = f"{self._url.rstrip('/')}/query"
+    async def _count(self, measurement: str, points: Points) -> int:
+        query = f'SELECT count(*) FROM "{measurement}" WHERE {self._where(points)}'  # noqa: S608 - names are quoted
+        return sum(int(cell) for row in _rows(await self._ask(query)) for cell in row[1:] if cell)
+
+    async def _erase(self, measurement: str, points: Points) -> None:
+        if isinstance(self._server, InfluxV1Server):
+            await self._ask(f'DELETE FROM "{measurement}" WHERE {self._where(points)}')  # noqa: S608 - names are quoted
+            return
+        tags = {"_measurement": measurement, **self._tags, "device": points.device}
+        body = {
+            "start": rfc3339(points.from_ns, 9),
+            # What is deleted there reaches to the very time that is named.
+            "stop": rfc3339(points.to_ns - 1, 9),
+            "predicate": " AND ".join(f"{key}={json.dumps(value)}" for key, value in tags.items()),
+        }
+        place = {"bucket": self._server.bucket} | ({"org": self._server.org} if self._server.org else {})
         async with reaching(self._url, PATIENCE_S):
-            request = self._session.post(address, params=self._parameters, data={"q": query}, allow_redirects=False)
+            request = self._session.post(f"{self._url}/api/v2/delete", params=place, json=body, allow_redirects=False)
             async with request as response:
-                await judge(response, secret=self._password)
+                await judge(response, secret=self._server.credentials.secret)
+
+    def _where(self, points: Points) -> str:
+        terms = _terms({**self._tags, "device": points.device})
+        return f"{terms} AND time >= {points.from_ns} AND time < {points.to_ns}"
+
+    async def _ask(self, query: str) -> dict[str, Any]:
+        server = self._server
+        place = server.place if isinstance(server, InfluxV1Server) else {"db": server.bucket}
+        async with reaching(self._url, PATIENCE_S):
+            request = self._session.post(
+                f"{self._url}/query", params={**place, "epoch": "ns"}, data={"q": query}, allow_redirects=False
+            )
+            async with request as response:
+                await judge(response, secret=server.credentials.secret)
                 answer: dict[str, Any] = await response.json()
-        for result in answer.get("results", ()):
+        for result in (answer, *answer.get("results", ())):
             if "error" in result:
-                raise SinkError(f"{self._url}: {result['error']}")
+                hint = None if isinstance(server, InfluxV1Server) else _NO_MAP
+                raise SinkRefusedError(f"{self._url}: {result['error']}", hint=hint)
         return answer
+
+
+def _version_in(body: str) -> str:
+    """As InfluxDB 3 tells it: in the body of its answer."""
+    try:
+        return str(json.loads(body)["version"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _rows(answer: dict[str, Any]) -> Iterator[list[Any]]:
@@ -139,8 +179,8 @@ def _rows(answer: dict[str, Any]) -> Iterator[list[Any]]:
             yield from series["values"]
 
 
-def _count(measurement: str, where: str) -> str:
-    return f'SELECT count(*) FROM "{measurement}" WHERE {where}'  # noqa: S608 - names are quoted
+def _terms(tags: dict[str, str]) -> str:
+    return " AND ".join(f"{key} = {_quoted(value)}" for key, value in tags.items())
 
 
 def _quoted(text: str) -> str:

@@ -18,6 +18,7 @@ from acquisition.forwarder import Forwarder, ForwarderState, ForwarderStatus
 from acquisition.journal import Journal
 from acquisition.model import Observation
 from acquisition.sinks.influxdb import InfluxV1Sink, InfluxV2Sink
+from acquisition.sinks.influxdb_servers import InfluxV1Server, InfluxV2Server
 from acquisition.sinks.line_protocol import render
 from tests.acquisition.hostile_influx import (
     HostileInflux,
@@ -35,11 +36,15 @@ WRONG = '{"code":"invalid","message":"partial write: field type conflict","error
 
 
 def v1(url: str, *, timeout_s: float = PLENTY_S, **options: Any) -> InfluxV1Sink:
-    return InfluxV1Sink(url=url, database="ecmo", site="here", bed="bed-1", timeout_s=timeout_s, **options)
+    return InfluxV1Sink(
+        InfluxV1Server(url=url, database="ecmo", **options), site="here", bed="bed-1", timeout_s=timeout_s
+    )
 
 
 def v2(url: str, *, timeout_s: float = PLENTY_S, **options: Any) -> InfluxV2Sink:
-    return InfluxV2Sink(url=url, bucket="ecmo", site="here", bed="bed-1", timeout_s=timeout_s, **options)
+    return InfluxV2Sink(
+        InfluxV2Server(url=url, bucket="ecmo", **options), site="here", bed="bed-1", timeout_s=timeout_s
+    )
 
 
 both = pytest.mark.parametrize("make", [v1, v2])

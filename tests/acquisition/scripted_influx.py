@@ -32,6 +32,7 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     points: list[Point]
+    body: bytes = b""
 
 
 @dataclass
@@ -51,8 +52,9 @@ class ScriptedInflux:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Records and answers."""
         # aiohttp has undone what Content-Encoding says; a body that was not compressed fails to be read there.
-        points = parse(await request.read())
-        self.requests.append(Request(request.path, dict(request.query), dict(request.headers), points))
+        body = await request.read()
+        points = parse(body) if request.path.endswith("/write") else []
+        self.requests.append(Request(request.path, dict(request.query), dict(request.headers), points, body))
         answer = self.answers.popleft() if self.answers else Answer()
         if answer.hang:
             await self.released.wait()

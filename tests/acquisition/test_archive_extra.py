@@ -13,6 +13,7 @@ from tests.acquisition.archive_bed import make_bed
 
 ROOT = Path(__file__).parents[2]
 EXTRA = ("duckdb", "edfio", "plotly", "pyarrow", "wfdb")
+OF_THE_DAEMON = ("aiohttp", "aiomqtt", "influxdb_client", "pymodbus", "serial")
 
 
 @pytest.fixture
@@ -20,10 +21,10 @@ async def bed(tmp_path: Path) -> Path:
     return await make_bed(tmp_path)
 
 
-def without_the_extra(*words: str | Path) -> subprocess.CompletedProcess[str]:
+def without(libraries: tuple[str, ...], *words: str | Path) -> subprocess.CompletedProcess[str]:
     """Runs `ecmo-daq` where these libraries cannot be imported."""
     program = (
-        f"import sys; sys.modules.update(dict.fromkeys({EXTRA}))\n"
+        f"import sys; sys.modules.update(dict.fromkeys({libraries}))\n"
         "from acquisition.cli import main\n"
         f"sys.argv = {['ecmo-daq', *map(str, words)]!r}\n"
         "main()"
@@ -37,17 +38,19 @@ def test_the_extra_is_these_five_and_developers_have_them_too() -> None:
     assert set(extras["archive"]) <= set(extras["dev"])
 
 
-def test_csv_needs_no_library_of_the_extra_and_what_does_says_how_to_install_it(bed: Path, tmp_path: Path) -> None:
+def test_csv_needs_no_library_of_the_extra_nor_of_the_daemon_and_what_does_says_how_to_install_it(
+    bed: Path, tmp_path: Path
+) -> None:
     for words, library in (
         (("query", "--format", "parquet", "--out", tmp_path / "x"), "pyarrow"),
         (("query", "--plot", tmp_path / "x.html"), "plotly"),
         (("export", "--bed", "bed-17", "--subject", "LEV-03-012", "--out", tmp_path / "set"), "pyarrow"),
     ):
-        done = without_the_extra(*words, "--journal", bed)
+        done = without(EXTRA, *words, "--journal", bed)
         assert done.returncode == 2, done.stderr
         assert f"needs {library}" in done.stderr
         assert "pip install 'ecmo-daq[archive]'" in done.stderr
-    done = without_the_extra("query", "--journal", bed, "--channels", "hr", "--every", "1h")
+    done = without(EXTRA + OF_THE_DAEMON, "query", "--journal", bed, "--channels", "hr", "--every", "1h")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 4
     assert not (tmp_path / "set").exists()

@@ -77,6 +77,7 @@ from acquisition.lanes import Progress
 from acquisition.model import Numerics, Observation
 from acquisition.session import Session
 from acquisition.sinks.influxdb import InfluxV1Sink
+from acquisition.sinks.influxdb_servers import InfluxV1Server
 from acquisition.sinks.line_protocol import render
 from acquisition.stamping import Stamper
 from acquisition.transports.memory import MemoryTransport, memory_pair
@@ -91,7 +92,9 @@ PATIENCE_S = 30.0
 
 
 def sink_to(port: int, timeout_s: float = 1.0) -> InfluxV1Sink:
-    return InfluxV1Sink(url=f"http://127.0.0.1:{port}", database="d", site="here", bed="bed-1", timeout_s=timeout_s)
+    return InfluxV1Sink(
+        InfluxV1Server(url=f"http://127.0.0.1:{port}", database="d"), site="here", bed="bed-1", timeout_s=timeout_s
+    )
 
 
 def fields_of(readings: list[Observation]) -> dict[Key, dict[str, float | str]]:

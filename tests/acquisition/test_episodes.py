@@ -179,6 +179,46 @@ def test_a_stay_cannot_end_before_the_run_in_it(begun: Desk) -> None:
     begun(Action.STOP, ONE, 5)
 
 
+@pytest.mark.parametrize(
+    ("action", "subject", "hour", "data", "why"),
+    [
+        (Action.START, TWO, 4, {"bed": "b1"}, "bed b1: LEV-03-012 and LEV-03-013 would be in it at once"),
+        (Action.START, TWO, -5, {"bed": "b1"}, "bed b1: LEV-03-013 and LEV-03-012 would be in it at once"),
+        (Action.TRANSFER, TWO, 7, {"bed": "b1"}, "unknown subject .* begin with: ecmo-daq episode start"),
+        (Action.START, ONE, 5, {"bed": "b3"}, "a stay begins at .* while one is open since .* in bed b1"),
+        (Action.RUN_START, ONE, 3, {}, "an? ECMO run begins at .* while one is open"),
+        (Action.RUN_START, ONE, 6, {}, "the ECMO run of .* ends after the stay"),
+        (Action.RUN_STOP, ONE, 5, {}, "no ECMO run has begun before its end at .*; one was over at"),
+        (Action.RUN_STOP, ONE, 3, {}, "no ECMO run has begun before its end"),
+        (Action.COVARIATE_START, ONE, 3, {"name": "rrt"}, "rrt yes begins at .* while one is open"),
+        (Action.COVARIATE_STOP, ONE, 7, {"name": "rrt"}, "no rrt yes has begun before its end"),
+        (Action.CONSENT, ONE, 2, {"state": "withdrawn"}, "two states of consent begin"),
+    ],
+)
+def test_what_is_entered_late_must_not_overlap_what_is_there(
+    begun: Desk, action: Action, subject: str, hour: float, data: dict[str, Any], why: str
+) -> None:
+    begun(Action.RUN_START, ONE, 2)
+    begun(Action.RUN_STOP, ONE, 4)
+    begun(Action.COVARIATE_START, ONE, 2, name="rrt")
+    begun(Action.COVARIATE_STOP, ONE, 4, name="rrt")
+    begun(Action.CONSENT, ONE, 2, state="surrogate")
+    begun(Action.STOP, ONE, 8)
+    before = begun.path.read_bytes()
+    with pytest.raises(ConfigError, match=why):
+        begun(action, subject, hour, **data)
+    assert begun.path.read_bytes() == before
+
+
+def test_each_state_of_consent_can_be_entered_and_is_told_apart(begun: Desk) -> None:
+    for hour, state in enumerate(Consent):
+        begun(Action.CONSENT, ONE, hour, state=state.value)
+    assert [interval.state for interval in begun.stay().consent] == list(Consent)
+    assert {state.value for state in Consent} == {
+        "none", "emergency", "surrogate", "patient", "withdrawn", "opposed"
+    }  # fmt: skip
+
+
 def test_a_correction_that_makes_the_rest_impossible_is_refused(begun: Desk) -> None:
     begun(Action.STOP, ONE, 10)
     begun(Action.START, TWO, 10, bed="b1")

@@ -17,6 +17,7 @@ from acquisition.errors import (
 )
 from acquisition.model import Event, EventKind, Numerics, Observation, Waveform
 from acquisition.sinks.influxdb import InfluxV1Sink, InfluxV2Sink
+from acquisition.sinks.influxdb_servers import InfluxV1Server, InfluxV2Server
 from tests.acquisition.certificates import server_context
 from tests.acquisition.scripted_influx import Answer, scripted_influx
 
@@ -31,12 +32,17 @@ Factory = Callable[[str], AnySink]
 
 def v1(url: str) -> InfluxV1Sink:
     return InfluxV1Sink(
-        url=url, database="ecmo", site="here", bed="bed-1", username="writer", password=SECRET, timeout_s=2.0
+        InfluxV1Server(url=url, database="ecmo", username="writer", password=SECRET),
+        site="here",
+        bed="bed-1",
+        timeout_s=2.0,
     )
 
 
 def v2(url: str) -> InfluxV2Sink:
-    return InfluxV2Sink(url=url, bucket="ecmo", org="icu", token=SECRET, site="here", bed="bed-1", timeout_s=2.0)
+    return InfluxV2Sink(
+        InfluxV2Server(url=url, bucket="ecmo", org="icu", token=SECRET), site="here", bed="bed-1", timeout_s=2.0
+    )
 
 
 both = pytest.mark.parametrize("factory", [v1, v2])
@@ -75,7 +81,9 @@ async def test_v1_writes_one_compressed_request_with_nanosecond_times() -> None:
 
 async def test_v1_names_the_retention_policy_and_no_user_if_so_configured() -> None:
     async with scripted_influx() as server:
-        sink = InfluxV1Sink(url=server.url + "/", database="ecmo", site="h", bed="b", retention_policy="year")
+        sink = InfluxV1Sink(
+            InfluxV1Server(url=server.url + "/", database="ecmo", retention_policy="year"), site="h", bed="b"
+        )
         async with sink:
             await sink.deliver(sink.prepare(BATCH))
     assert server.requests[0].query["rp"] == "year"
@@ -256,14 +264,14 @@ async def test_a_certificate_nobody_vouches_for_is_refused_unless_its_authority_
             with pytest.raises(SinkRefusedError, match=r"not trusted.*ca_file"):
                 await distrusting.deliver(distrusting.prepare(BATCH))
         trusting = (
-            InfluxV1Sink(url=url, database="d", site="h", bed="b", ca_file=certificate)
+            InfluxV1Sink(InfluxV1Server(url=url, database="d", ca_file=certificate), site="h", bed="b")
             if factory is v1
-            else InfluxV2Sink(url=url, bucket="d", site="h", bed="b", ca_file=certificate)
+            else InfluxV2Sink(InfluxV2Server(url=url, bucket="d", ca_file=certificate), site="h", bed="b")
         )
         careless = (
-            InfluxV1Sink(url=url, database="d", site="h", bed="b", verify_tls=False)
+            InfluxV1Sink(InfluxV1Server(url=url, database="d", verify_tls=False), site="h", bed="b")
             if factory is v1
-            else InfluxV2Sink(url=url, bucket="d", site="h", bed="b", verify_tls=False)
+            else InfluxV2Sink(InfluxV2Server(url=url, bucket="d", verify_tls=False), site="h", bed="b")
         )
         for sink in (trusting, careless):
             async with sink:

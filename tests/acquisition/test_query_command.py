@@ -5,15 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from functools import partial
 from pathlib import Path
+from shutil import copytree, rmtree
 
 import pyarrow.parquet as pq
 import pytest
 
 from acquisition.archive import open_archive
+from acquisition.archive.episodes import registry_path
+from acquisition.archive.episodes_chain import Action
+from acquisition.archive.episodes_writing import Draft, record
 from acquisition.errors import ConfigError
-from tests.acquisition.archive_bed import HOURS, SUBJECT, T0, S, make_bed
+from tests.acquisition.archive_bed import HOUR, HOURS, SUBJECT, T0, S, make_bed
 from tests.acquisition.command import Run, runner
 
 
@@ -38,6 +43,35 @@ def test_a_subject_is_found_by_the_registry_beside_the_journal(run: Run, bed: Pa
     assert code == 0
     assert [row["value"] for row in rows(out)][:2] == ["3.5", repr(3.5 - 10 / 9000)]
     assert len(rows(out)) == 6
+
+
+def test_a_late_correction_changes_the_answer_and_not_one_byte_of_the_journal(run: Run, bed: Path) -> None:
+    words = ("--journal", bed, "--subject", SUBJECT, "--channels", "ecmo_flow")
+    before = {path: path.read_bytes() for path in bed.glob("*.journal*")}
+    assert len(rows(run(*words)[1])) == HOURS * 360
+    correction = {"entry": 1, "changes": {"from_ns": T0 + 2 * HOUR}, "void": False, "reason": "the wrong line"}
+    moved = [
+        {"entry": number, "changes": {}, "void": True, "reason": "the wrong line"} for number in (2, 3, 4, 5, 6, 7)
+    ]
+    drafts = [Draft(Action.AMEND, "", data) for data in (*moved, correction)]
+    record(registry_path(bed), drafts, actor="jmuster", now_ns=T0 + 9 * HOUR)
+    found = rows(run(*words)[1])
+    assert [int(row["time_ns"]) for row in found][::359] == [T0 + 2 * HOUR + 5, T0 + 3 * HOUR - 10 * S + 5]
+    assert before
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_journal_and_registry_that_were_copied_to_another_machine_answer_there(
+    run: Run, bed: Path, tmp_path: Path
+) -> None:
+    words = ("--subject", SUBJECT, "--channels", "ecmo_flow", "--every", "1h")
+    here = run("--journal", bed, *words)
+    copytree(bed, tmp_path / "elsewhere" / "of-bed-17")
+    copytree(registry_path(bed).parent, tmp_path / "elsewhere" / "registry")
+    registry = tmp_path / "elsewhere" / "registry" / registry_path(bed).name
+    rmtree(bed)
+    assert run("--journal", tmp_path / "elsewhere" / "of-bed-17", "--registry", registry, *words) == here
+    assert here[0] == 0
 
 
 def test_figures_of_buckets_are_one_row_each(run: Run, bed: Path) -> None:
@@ -86,6 +120,9 @@ def test_a_table_is_for_people_and_a_picture_needs_no_network(run: Run, bed: Pat
     code, out, _ = run("--journal", bed, "--channels", "hr", "--format", "table", "--every", "1h")
     assert code == 0
     assert "90.0" in out
+    assert "time_ns" not in out
+    _, out, _ = run("--journal", bed, "--channels", "ecmo_flow", "--format", "table", "--every", "1h")
+    assert "3.30056" in out
     code, _, err = run("--journal", bed, "--channels", "ecmo_flow,wf_abp", "--plot", tmp_path / "x.html")
     picture = (tmp_path / "x.html").read_text(encoding="utf-8")
     assert code == 0
@@ -126,7 +163,8 @@ def test_a_program_gets_arrow_or_pandas(bed: Path) -> None:
     assert frame["value"].isna().sum() == (frame["state"] == "not_connected").sum() == expected
 
 
-def test_a_library_that_is_missing_is_asked_for_by_name(bed: Path) -> None:
+def test_a_library_that_is_missing_is_asked_for_by_name(bed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(ConfigError, match="pip install polars"):
         open_archive(bed).query(["hr"], kind="polars")
 

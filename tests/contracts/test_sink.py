@@ -17,6 +17,7 @@ from acquisition.errors import SinkRefusedError, SinkUnavailableError
 from acquisition.interfaces import Sink
 from acquisition.model import Event, EventKind, Numerics, Observation, Quality, State, Waveform, json_line
 from acquisition.sinks.influxdb import InfluxV1Sink, InfluxV2Sink
+from acquisition.sinks.influxdb_servers import InfluxV1Server, InfluxV2Server
 from acquisition.sinks.line_protocol import render
 from acquisition.sinks.mqtt import MqttSink
 from tests.acquisition.scripted_influx import Answer, ScriptedInflux, scripted_influx
@@ -58,9 +59,14 @@ class Influx(Destination):
         url = f"http://127.0.0.1:{port}"
         if self._version == 1:
             return InfluxV1Sink(
-                url=url, database="d", username="u", password=secret, site="here", bed="b1", timeout_s=timeout_s
+                InfluxV1Server(url=url, database="d", username="u", password=secret),
+                site="here",
+                bed="b1",
+                timeout_s=timeout_s,
             )
-        return InfluxV2Sink(url=url, bucket="d", token=secret, site="here", bed="b1", timeout_s=timeout_s)
+        return InfluxV2Sink(
+            InfluxV2Server(url=url, bucket="d", token=secret), site="here", bed="b1", timeout_s=timeout_s
+        )
 
     @asynccontextmanager
     async def running(self, directory: Path) -> AsyncIterator[tuple[int, Callable[[], Counter[Hashable]]]]:

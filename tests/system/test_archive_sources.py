@@ -16,7 +16,7 @@ from acquisition.archive.chunk import Chunk, Window
 from acquisition.archive.episodes import Registry
 from acquisition.archive.export.dataset import export
 from acquisition.archive.export.request import Request
-from acquisition.archive.influx import Credentials, InfluxSource
+from acquisition.archive.influx import InfluxSource
 from acquisition.archive.resample import resample
 from acquisition.archive.scope import of_bed
 from acquisition.archive.source import JournalSource, Source
@@ -26,9 +26,11 @@ from acquisition.forwarder import Forwarder
 from acquisition.journal import Journal
 from acquisition.model import MISSING_COUNT, Event, EventKind, Numerics, Observation, Quality, State, Waveform
 from acquisition.sinks.influxdb import InfluxV1Sink
+from acquisition.sinks.influxdb_purging import InfluxPurge
+from acquisition.sinks.influxdb_servers import Credentials, InfluxV1Server, InfluxV2Server
 from tests.acquisition.journal_observations import T0
 from tests.system.beds import DATABASE, until
-from tests.system.servers import free_port, influxd
+from tests.system.servers import free_port, influxd, victoria_metrics
 
 pytestmark = pytest.mark.system
 
@@ -105,7 +107,7 @@ async def test_a_journal_and_its_influxdb_give_the_same_answer(tmp_path: Path) -
     async with influxd(tmp_path / "influx", DATABASE) as server, Journal(tmp_path / "journal") as journal:
         everything = observations()
         await asyncio.gather(*(journal.append(everything[at : at + 50]) for at in range(0, len(everything), 50)))
-        sink = InfluxV1Sink(url=server.url, database=DATABASE, site="site-1", bed="bed-1", timeout_s=60)
+        sink = InfluxV1Sink(InfluxV1Server(url=server.url, database=DATABASE), site="site-1", bed="bed-1", timeout_s=60)
         forwarder = Forwarder("central", sink, journal, SystemClock(), batch_points=5000, rng=Random(1))
         task = asyncio.create_task(forwarder.run())
         await until(lambda: journal.backlog("central") == 0)
@@ -144,3 +146,18 @@ async def test_what_the_server_says_is_told_and_the_password_is_not(tmp_path: Pa
         assert "s3cret" not in str(error.value)
     with pytest.raises(SinkUnavailableError, match="cannot be read"):
         await asyncio.to_thread(lambda: list(InfluxSource(f"http://127.0.0.1:{free_port()}", DATABASE).numerics(BED)))
+
+
+async def test_victoria_metrics_answers_no_influxql_and_deletes_nothing_and_both_are_said(tmp_path: Path) -> None:
+    async with victoria_metrics(tmp_path / "vm") as server, influxd(tmp_path / "influx", DATABASE) as influx:
+        source = InfluxSource(server.url, DATABASE)
+        with pytest.raises(SinkRefusedError, match="VictoriaMetrics does so"):
+            await asyncio.to_thread(lambda: list(source.numerics(BED)))
+        for place, why in (
+            (InfluxV2Server(url=server.url, bucket=DATABASE), "deletes only whole series"),
+            (InfluxV1Server(url=server.url, database=DATABASE), "deletes only whole series"),
+            (InfluxV1Server(url=influx.url, database=DATABASE), ""),
+        ):
+            async with InfluxPurge(place, site="site-1", bed="bed-1") as database:
+                told = await database.why_not()
+            assert (why in told) if why else not told

@@ -17,6 +17,7 @@ from acquisition.journal.reader import JournalReader
 from acquisition.model import Event, EventKind, Numerics, Observation, Waveform
 from acquisition.sinks.influxdb import InfluxV1Sink
 from tests.processes import all_said
+from acquisition.sinks.influxdb_servers import InfluxV1Server
 from tests.system.beds import daemon, until
 from tests.system.servers import Server, influxd
 
@@ -73,7 +74,7 @@ async def relay_and_send(directory: Path, server: Server, observations: list[Obs
             await journal.append(observations)
         told = await EpisodeRelay(directory, journal).relay()
         batch = await journal.read(before, 1_000_000)
-    async with InfluxV1Sink(url=server.url, database="bedside", site="par", bed="bed12") as sink:
+    async with InfluxV1Sink(InfluxV1Server(url=server.url, database="bedside"), site="par", bed="bed12") as sink:
         await sink.deliver(sink.prepare(batch.observations))
     return told
 

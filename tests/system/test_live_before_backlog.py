@@ -17,6 +17,7 @@ from acquisition.journal import Journal
 from acquisition.lanes import Progress
 from acquisition.model import Numerics, Observation, Quality, Waveform
 from acquisition.sinks.influxdb import InfluxV1Sink
+from acquisition.sinks.influxdb_servers import InfluxV1Server
 from tests.system.beds import DATABASE, rows, until
 from tests.system.servers import Server, influxd
 
@@ -46,7 +47,7 @@ async def fill(directory: Path, until_ns: int) -> None:
 
 @asynccontextmanager
 async def forwarding(server: Server, journal: Journal) -> AsyncIterator[Forwarder]:
-    sink = InfluxV1Sink(url=server.url, database=DATABASE, site="here", bed="bed-1")
+    sink = InfluxV1Sink(InfluxV1Server(url=server.url, database=DATABASE), site="here", bed="bed-1")
     forwarder = Forwarder("central", sink, journal, SystemClock(), rng=random.Random(1))
     task = asyncio.create_task(forwarder.run())
     try:

@@ -20,6 +20,7 @@ from acquisition.interfaces import Sink
 from acquisition.journal.journal import Journal
 from acquisition.model import MISSING_COUNT, Event, EventKind, Numerics, Observation, Quality, State, Waveform
 from acquisition.sinks.influxdb import InfluxV1Sink, InfluxV2Sink
+from acquisition.sinks.influxdb_servers import InfluxV1Server, InfluxV2Server
 from acquisition.sinks.mqtt import MqttSink
 from tests.system.servers import Server, influxd, mosquitto, victoria_metrics
 
@@ -49,7 +50,9 @@ ALARM = Event(
 
 
 def v1(server: Server) -> InfluxV1Sink:
-    return InfluxV1Sink(url=server.url, database="ecmo", site="St. Mary, A=B", bed="bed 1", timeout_s=2.0)
+    return InfluxV1Sink(
+        InfluxV1Server(url=server.url, database="ecmo"), site="St. Mary, A=B", bed="bed 1", timeout_s=2.0
+    )
 
 
 async def rows(server: Server, query: str) -> list[list[Any]]:
@@ -111,7 +114,7 @@ async def test_a_database_that_does_not_exist_is_a_persons_business(tmp_path: Pa
 
 async def test_victoriametrics_keeps_milliseconds_and_fifteen_digits_and_makes_zeros_of_strings(tmp_path: Path) -> None:
     async with victoria_metrics(tmp_path) as server:
-        async with InfluxV2Sink(url=server.url, bucket="ecmo", site="here", bed="bed-1") as sink:
+        async with InfluxV2Sink(InfluxV2Server(url=server.url, bucket="ecmo"), site="here", bed="bed-1") as sink:
             await sink.deliver(sink.prepare([HEART, PRESSURE, ALARM]))
         await server.get("/internal/force_flush")
         exported = await server.get("/api/v1/export", {"match[]": '{bed="bed-1"}'})

@@ -1,0 +1,117 @@
+"""InfluxQL over `/query` as 2.x and 3.x answer it, on a scripted server; the real 1.x is in the system tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from acquisition.archive.chunk import Chunk, Window
+from acquisition.archive.influx import CHUNK_ROWS, InfluxSource
+from acquisition.errors import SinkRefusedError, SinkUnavailableError
+from acquisition.sinks.influxdb_servers import Credentials
+from tests.acquisition.scripted_influx import Answer, scripted_influx
+
+S = 1_000_000_000
+T0 = 1_767_225_600 * S
+BED = Window("bed-1", T0, T0 + 3600 * S)
+TOKEN = "-".join(["not", "to", "be", "told"])
+Rows = list[list[object]]
+
+
+def series(
+    columns: str, rows: Rows, tags: Mapping[str, str] | None = None, name: str = "numerics"
+) -> dict[str, object]:
+    found: dict[str, object] = {"name": name, "columns": columns.split(), "values": rows}
+    return found | ({"tags": dict(tags)} if tags else {})
+
+
+def answer(*lines: list[dict[str, object]]) -> Answer:
+    """A chunked answer: a document a line, each with its series; all but the last say that there is more."""
+    documents = [
+        {"results": [{"statement_id": 0, "series": own} | ({"partial": True} if number + 1 < len(lines) else {})]}
+        for number, own in enumerate(lines)
+    ]
+    return Answer(200, "".join(json.dumps(each) + "\n" for each in documents), {"Content-Type": "application/json"})
+
+
+def end(at: int) -> Answer:
+    return answer([series("time hr", [[at, 1.0]])])
+
+
+FIELDS = answer([series("fieldKey fieldType", [["hr", "float"], ["spo2", "float"], ["spo2_state", "string"]])])
+DEVICES = answer([series("key value", [["device", "mon"]])])
+GOOD, BAD = {"quality": "good"}, {"quality": "bad"}
+
+
+async def numerics(*answers: Answer, auth: Credentials) -> tuple[list[Chunk], list[tuple[dict[str, str], str]]]:
+    async with scripted_influx(*answers) as server:
+        source = InfluxSource(server.url, "ecmo", auth)
+        chunks = await asyncio.to_thread(lambda: list(source.numerics(BED)))
+        return chunks, [(each.query, each.headers.get("Authorization", "")) for each in server.requests]
+
+
+@pytest.mark.parametrize(
+    ("auth", "header"),
+    [
+        (Credentials(secret=TOKEN), f"Token {TOKEN}"),
+        (Credentials("reader", "x"), "Basic cmVhZGVyOng="),
+        (Credentials(), ""),
+    ],
+)
+async def test_an_answer_in_many_chunks_is_one_of_each_channel_in_the_order_of_time(
+    auth: Credentials, header: str
+) -> None:
+    columns = "time hr spo2 spo2_state"
+    pieces = answer(
+        [series(columns, [[T0 + 9 * S, 80, 97.0, None]], BAD)],
+        [series(columns, [[T0 + S, 81, None, "not_connected"]], GOOD)],
+        [
+            series(columns, [[T0 + 2 * S, 82.5, None, None]], GOOD),
+            series(columns, [[T0 + 3 * S, 83, None, None]], GOOD),
+        ],
+    )
+    chunks, asked = await numerics(FIELDS, DEVICES, end(T0 + S), end(T0 + 9 * S), pieces, auth=auth)
+    rate, saturation = chunks
+    assert (rate.channel, rate.values.tolist(), rate.quality.tolist()) == ("hr", [81, 82.5, 83, 80], [0, 0, 0, 2])
+    assert rate.time_ns.tolist() == [T0 + second * S for second in (1, 2, 3, 9)]
+    assert saturation.state is not None
+    assert (saturation.channel, saturation.state.tolist()) == ("spo2", [1, 0])
+    assert np.isnan(saturation.values[0])
+    for query, shown in asked:
+        assert (query["db"], query["epoch"], query["chunked"], query["chunk_size"]) == (
+            "ecmo", "ns", "true", str(CHUNK_ROWS)
+        )  # fmt: skip
+        assert shown == header
+    assert 'GROUP BY "quality"' in asked[-1][0]["q"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind", "told"),
+    [
+        (Answer(401, '{"code":"unauthorized","message":"token ' + TOKEN + '"}'), SinkRefusedError, "user and password"),
+        (Answer(404, '{"code":"not found","message":"no mapping for ecmo"}'), SinkRefusedError, "no mapping for ecmo"),
+        (Answer(200, '{"results":[{"error":"database not found: ecmo"}]}'), SinkRefusedError, "database not found"),
+        (Answer(503, "later"), SinkUnavailableError, "503"),
+        (Answer(200, '{"results":[{"series":['), SinkUnavailableError, "cannot be read"),
+        (
+            answer([series("name", [["_internal"]], name="databases")]),
+            SinkRefusedError,
+            "VictoriaMetrics does so",
+        ),
+    ],
+)
+async def test_a_server_that_does_not_answer_is_told_in_words_and_the_token_is_not(
+    refusal: Answer, kind: type[Exception], told: str
+) -> None:
+    with pytest.raises(kind, match=told) as caught:
+        await numerics(refusal, auth=Credentials(secret=TOKEN))
+    assert TOKEN not in str(caught.value)
+
+
+async def test_an_answer_that_is_cut_off_in_the_middle_is_no_answer() -> None:
+    with pytest.raises(SinkUnavailableError, match="cannot be read"):
+        await numerics(FIELDS, DEVICES, end(T0), end(T0), Answer(200, cut=True), auth=Credentials())
