@@ -16,8 +16,8 @@ from acquisition.journal import Journal
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Event, EventKind, Numerics, Observation, Waveform
 from acquisition.sinks.influxdb import InfluxV1Sink
-from tests.processes import all_said
 from acquisition.sinks.influxdb_servers import InfluxV1Server
+from tests.processes import all_said
 from tests.system.beds import daemon, until
 from tests.system.servers import Server, influxd
 
