@@ -137,7 +137,7 @@ class JournalReader:
             return [
                 (path, part)
                 for path in day_files(self._directory)
-                if any(_touches(whole, selection) for whole in self._summary(path).all_slices)
+                if _may_have(self._summary(path), selection)
                 for part in self._summary(path, 0).all_slices
                 if _touches(part, selection)
             ]
@@ -291,6 +291,14 @@ def _keys(path: Path, device: str, limit: int) -> list[str]:
             query = "SELECT key FROM message_key WHERE device = ? ORDER BY id DESC LIMIT ?"
             return [key for (key,) in reversed(connection.execute(query, (device, limit)).fetchall())]
     return []
+
+
+def _may_have(summary: Summary, selection: Selection) -> bool:
+    return any(
+        series.first_ns < selection.to_ns and series.last_ns >= selection.from_ns
+        for (device, _, _), series in summary.series.items()
+        if selection.devices is None or device in selection.devices
+    )
 
 
 def _touches(part: Slice, selection: Selection) -> bool:

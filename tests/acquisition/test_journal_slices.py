@@ -112,6 +112,15 @@ async def test_every_window_of_a_journal_is_read_alike(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_slices")
+async def test_a_file_without_the_sums_of_its_devices_is_read_too(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    before = quick(tmp_path, 0, 2**63 - 1)
+    for path in day_files(tmp_path):
+        alter(path, "DELETE FROM series WHERE kind = ''")
+    assert quick(tmp_path, 0, 2**63 - 1) == before != {}
+
+
+@pytest.mark.usefixtures("small_slices")
 async def test_a_damaged_row_is_passed_over_and_reported_once(tmp_path: Path) -> None:
     await fill(tmp_path)
     first = day_files(tmp_path)[0]

@@ -9,6 +9,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from shutil import copytree, rmtree
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -49,8 +50,13 @@ def test_a_late_correction_changes_the_answer_and_not_one_byte_of_the_journal(ru
     words = ("--journal", bed, "--subject", SUBJECT, "--channels", "ecmo_flow")
     before = {path: path.read_bytes() for path in bed.glob("*.journal*")}
     assert len(rows(run(*words)[1])) == HOURS * 360
-    correction = {"entry": 1, "changes": {"from_ns": T0 + 2 * HOUR}, "void": False, "reason": "the wrong line"}
-    moved = [
+    correction: dict[str, Any] = {
+        "entry": 1,
+        "changes": {"from_ns": T0 + 2 * HOUR},
+        "void": False,
+        "reason": "the wrong line",
+    }
+    moved: list[dict[str, Any]] = [
         {"entry": number, "changes": {}, "void": True, "reason": "the wrong line"} for number in (2, 3, 4, 5, 6, 7)
     ]
     drafts = [Draft(Action.AMEND, "", data) for data in (*moved, correction)]

@@ -80,9 +80,8 @@ def all_times() -> set[int]:
     return {T0 + hour * HOUR for hour in range(DAYS * 24) if T0 + hour * HOUR <= NOW}
 
 
-async def look(directory: Path, cursor: int = 2**63 - 1, now: int = NOW, **options: object) -> list[Told]:
-    keeper = Unassigned(config(directory, **options))
-    return await keeper.look(ManualClock(now).now(), [cursor])
+async def look(directory: Path, now: int = NOW, *, bed: str = "bed-1", days: int | None = KEEP) -> list[Told]:
+    return await Unassigned(config(directory, bed=bed, days=days)).look(ManualClock(now).now(), [2**63 - 1])
 
 
 async def test_whole_days_beyond_the_limit_go_and_no_reading_of_an_episode_nor_a_younger_one(directory: Path) -> None:
