@@ -47,8 +47,11 @@ check: venv ## format, lint, types, import rule and fast tests; under a minute
 	failed=0; $(BIN)/python -m pytest -q -n auto -m "not system" || failed=1; \
 	wait $$types || failed=1; cat build/types.txt; exit $$failed
 
+# Most of these wait for a clock or another process: so more at a time than there are cores. Those that measure the
+# machine, or take every core of it, come after the others and one by one.
 test: check servers ## check, then the tests with real servers, ttys and processes
-	$(BIN)/python -m pytest -q -m "system"
+	$(BIN)/python -m pytest -q -n 4 --dist loadgroup -m "system and not alone"
+	$(BIN)/python -m pytest -q -m "system and alone"
 
 fuzz: venv ## say millions of damaged things to every driver, an hour or so (INPUTS=N each, SEED=N)
 	ECMO_DAQ_FUZZ_INPUTS=$(or $(INPUTS),5000000) ECMO_DAQ_FUZZ_SEED=$(or $(SEED),$$RANDOM) \

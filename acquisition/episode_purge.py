@@ -20,7 +20,6 @@ from acquisition.journal.purging import Window, alone, purge
 from acquisition.journal_cli import AnyConfigPath
 from acquisition.model import Event, EventKind, Observation
 from acquisition.sink_config import MqttConfig, read_secret
-from acquisition.sinks.influxdb_purging import InfluxPurge, Points
 
 _NOT_FROM_MQTT = "what was published stays with who received it; a broker keeps what it was told to retain"
 
@@ -102,6 +101,8 @@ async def from_influx(config: Config, windows: Sequence[Window], told: Sequence[
         ConfigError: a secret is not where the configuration says.
         SinkError: a server does not answer, or refuses.
     """
+    from acquisition.sinks.influxdb_purging import InfluxPurge, Points  # its library is slow to import
+
     gone: list[dict[str, Any]] = []
     for sink in config.sink:
         if isinstance(sink, MqttConfig):

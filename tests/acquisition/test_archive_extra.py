@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acquisition.archive_bed import make_bed
+from tests.processes import finished
 
 ROOT = Path(__file__).parents[2]
 EXTRA = ("duckdb", "edfio", "plotly", "pyarrow", "wfdb")
@@ -63,6 +64,13 @@ def test_a_pipe_gets_no_progress_bar(bed: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert len(done.stderr.splitlines()) == 1
     assert "\x1b" not in done.stderr
+
+
+@pytest.mark.system
+def test_a_command_that_sends_nothing_does_not_wait_for_the_libraries_that_send() -> None:
+    program = "import sys, acquisition.cli; print({'aiohttp', 'aiomqtt', 'influxdb_client'} & set(sys.modules))"
+    done = finished([sys.executable, "-c", program], cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, "set()\n"), done.stderr
 
 
 @pytest.mark.parametrize("library", EXTRA)

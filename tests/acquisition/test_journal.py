@@ -285,7 +285,7 @@ async def test_waiting_for_new_ends_with_the_commit_that_brings_it(tmp_path: Pat
         await asyncio.sleep(0)
         assert not waiter.done()
         await journal.append([numerics(T0)])
-        await asyncio.wait_for(waiter, timeout=2)
+        await asyncio.wait_for(waiter, timeout=30)
         await journal.wait_for_new(0)
 
 

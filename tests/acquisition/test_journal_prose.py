@@ -176,7 +176,7 @@ async def test_a_cursor_is_kept_without_a_sync(tmp_path: Path) -> None:
         connection = kept._cursors._connection  # what it says to SQLite is what there is to see
         connection.set_trace_callback(hear)
         kept.commit("central", Progress(kept.last_seq))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await committed.wait()
         connection.set_trace_callback(None)
         assert [each for each in said if "synchronous" in each] == ["PRAGMA synchronous=NORMAL"]

@@ -33,7 +33,7 @@ LIVES = 3
 GROUPS = 40
 STEPS = (1_000_000_000, 1_800_000_000_000)
 """Nanoseconds between readings: all in one day file, which SQLite checkpoints; or a new file every 16 groups."""
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 
 
 @dataclass(frozen=True)

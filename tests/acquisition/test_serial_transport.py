@@ -165,7 +165,7 @@ async def test_a_device_that_takes_nothing_never_stops_the_loop(pty: Pty, monkey
             await asyncio.sleep(0.005)
 
     running = asyncio.ensure_future(other())
-    async with asyncio.timeout(10), SerialTransport(str(pty.link)) as link:
+    async with asyncio.timeout(45), SerialTransport(str(pty.link)) as link:
         with pytest.raises(TransportError, match="nothing could be sent"):
             await polling(link)
     running.cancel()

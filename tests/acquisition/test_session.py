@@ -178,7 +178,7 @@ async def test_a_lost_link_is_an_event_and_is_opened_again(bench: Bench) -> None
     assert bench.session.status.state is LinkState.LOST
     await bench.far.__aexit__(None, None, None)
     async with bench.far:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await bench.far.receive(None) != POLL:  # the first poll on the new link
                 pass
         await bench.say("=72\n")

@@ -27,7 +27,7 @@ async def no_descriptor_left() -> AsyncIterator[None]:
 @pytest.fixture
 async def listener(no_descriptor_left: None) -> AsyncIterator[TcpListenerTransport]:
     link = TcpListenerTransport(LOOPBACK, 0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         try:
             yield link
         finally:

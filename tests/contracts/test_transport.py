@@ -46,7 +46,7 @@ async def no_descriptor_left() -> AsyncIterator[None]:
 @pytest.fixture
 async def far(maker: Maker, tmp_path: Path, no_descriptor_left: None) -> AsyncIterator[FarEnd]:
     end = maker(tmp_path)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         try:
             yield end
         finally:

@@ -133,7 +133,7 @@ def registers_reply(request: bytes, registers: Mapping[int, int]) -> bytes:
 async def converse(driver: ModbusDriver, link: str, enough: Callable[[list[Reading]], bool]) -> list[Reading]:
     """Lets a driver talk over a real link, in real time, until the readings are enough."""
     clock, readings = SystemClock(), list[Reading]()
-    async with asyncio.timeout(10), open_link(link) as transport:
+    async with asyncio.timeout(45), open_link(link) as transport:
         driver.start(clock.now().mono_ns)
         while not enough(readings):
             for frame in driver.take_frames():

@@ -25,7 +25,7 @@ async def numerics_of(
     options: Mapping[str, Any] | None = None,
     *,
     until: Callable[[list[Numerics]], bool] = lambda found: len(found) >= 2,
-    seconds: float = 15.0,
+    seconds: float = 45.0,
 ) -> tuple[list[Numerics], Driver]:
     """The numerics of a link until there are enough of them, and the driver that read them."""
     built = build_driver(driver, profile, options or {}, Catalogue.shipped(), ())

@@ -67,7 +67,7 @@ async def test_the_simulator_streams_ten_lines_a_second_over_a_pseudo_terminal(t
                 enough.set_result(clock.now().mono_ns)
 
         loop.add_reader(port, take)
-        ended = await asyncio.wait_for(enough, 10)
+        ended = await asyncio.wait_for(enough, 45)
         loop.remove_reader(port)
         os.close(port)
     reader = driver()

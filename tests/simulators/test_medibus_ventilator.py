@@ -140,7 +140,7 @@ class Kept(list[Observation]):
         self.grown.set()
 
     async def until(self, done: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             while not done():
                 self.grown.clear()
                 await self.grown.wait()

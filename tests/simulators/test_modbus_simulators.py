@@ -201,6 +201,6 @@ async def test_what_is_no_header_of_modbus_tcp_ends_the_connection() -> None:
     async with attached("tcp-listen://127.0.0.1:0", SimPumpConsole(lambda: VALUES, tcp=True)) as link:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(link.rpartition(":")[2]))
         writer.write(b"GET / HTTP/1.1\r\n\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await reader.read() == b""
         writer.close()

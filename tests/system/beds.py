@@ -15,7 +15,7 @@ from acquisition.daemon import Daemon
 from tests.system.servers import Server
 
 DATABASE = "ecmo"
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 
 HEAD = """\
 [site]

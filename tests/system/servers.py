@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-START_S = 60.0
+START_S = 90.0
 RANGE = range(10_000, 32_000)
 """Below `net.ipv4.ip_local_port_range` of a Linux that nobody has changed."""
 PORTS = random.Random()

@@ -56,7 +56,7 @@ async def simulated(name: str, link: str) -> AsyncIterator[str]:
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             yield (await process.stdout.readline()).decode().strip()
     finally:
         process.send_signal(signal.SIGTERM)

@@ -56,7 +56,7 @@ async def test_the_demo_shows_readings_and_ends_by_itself_with_everything_stored
 async def test_ctrl_c_ends_the_demo_in_order_and_leaves_no_process(tmp_path: Path) -> None:
     process = await demo(tmp_path)
     assert process.stdout is not None
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         while b"abp_mean" not in await process.stdout.readline():
             pass
     assert simulators(tmp_path)

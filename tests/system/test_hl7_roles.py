@@ -51,7 +51,7 @@ async def test_each_daemon_takes_its_own_bed_of_a_gateway_that_sends_several_on_
         table = device("mon", "hl7", f"tcp-listen://127.0.0.1:{port}", f'[device.options]\nbed = "{bed}"')
         async with daemon(write_config(directory, table)):
             reader = writer = None
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(90):
                 while writer is None:
                     try:
                         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -43,7 +43,7 @@ async def ended(process: asyncio.subprocess.Process) -> None:
     assert process.returncode == 0, told
 
 
-@pytest.mark.timeout(240)  # a weaning trial, and beds that end in order
+@pytest.mark.timeout(400)  # a weaning trial, and beds that end in order
 async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> None:
     listing, weaning, days, bed, run, some, ward, own = COMMANDS
     assert "weaning" in await finished(listing, tmp_path)

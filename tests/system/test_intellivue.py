@@ -53,7 +53,7 @@ class Memory:
         return [each for each in self.kept if isinstance(each, Event) and each.event is kind]
 
     async def until(self, done: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not done():
                 self.news.clear()
                 await self.news.wait()

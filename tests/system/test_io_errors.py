@@ -117,7 +117,7 @@ class Appended:
         return True
 
     async def until(self, journal: Journal, *, safe: bool, times: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while times:
                 times -= await self.one(journal) is safe
 

@@ -21,7 +21,7 @@ from acquisition.sinks.influxdb_servers import InfluxV1Server
 from tests.system.beds import DATABASE, rows, until
 from tests.system.servers import Server, influxd
 
-pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(400)]
 
 NS = 1_000_000_000
 CHANNELS = ("wf_abp", "wf_ecg_ii", "wf_resp", "wf_spo2")

@@ -110,7 +110,7 @@ async def test_what_the_journal_had_before_a_sigkill_is_in_influxdb_and_the_gap_
         first = await start_daemon(config)
         await until(lambda: bed.monitor.acknowledged >= 6)
         await server.stop()  # so that the kill meets a backlog
-        await until(lambda: bed.monitor.acknowledged >= 12)
+        await until(lambda: bed.monitor.acknowledged >= 12 and bed.pump.counter >= 15)
         first.kill()
         await first.wait()
         acknowledged = bed.monitor.acknowledged

@@ -34,7 +34,7 @@ async def assert_whole(server: Server, recording: RecordedWave, gaps: list[list[
     assert gaps == []
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_real_arterial_wave_sent_as_hl7_and_replayed_from_its_trace_is_in_influxdb_sample_by_sample(
     shared_data: Path, tmp_path: Path
 ) -> None:

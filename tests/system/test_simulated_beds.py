@@ -164,7 +164,7 @@ async def test_the_commands_run_a_scenario_a_bed_and_a_ward(tmp_path: Path) -> N
     assert (await command("scenario", "weening", "--out", str(tmp_path), code=2)).startswith("no scenario 'weening'")
     ward = await start("ward", "--beds", "2", "--dir", str(tmp_path / "ward"), "--devices", "pump,mon")
     assert ward.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         links = [json.loads(await ward.stdout.readline()) for _ in range(2)]
     assert links[0]["pump"] != links[1]["pump"]
     ward.send_signal(signal.SIGTERM)

@@ -61,7 +61,7 @@ async def rows(server: Server, query: str) -> list[list[Any]]:
     return [row for series in answer["results"][0].get("series", []) for row in series["values"]]
 
 
-async def until(holds: Callable[[], bool | Awaitable[bool]], patience_s: float = 20.0) -> None:
+async def until(holds: Callable[[], bool | Awaitable[bool]], patience_s: float = 90.0) -> None:
     for _ in range(int(patience_s / 0.05)):
         held = holds()
         if held if isinstance(held, bool) else await held:

@@ -46,7 +46,7 @@ IDENTITIES = {
 BEGUN_S = 12.0
 """By then every device must be heard: the slowest was told to be quiet, or asks who we are first."""
 
-pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(SECONDS + 100)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(SECONDS + 300)]
 
 
 @contextlib.asynccontextmanager
@@ -71,7 +71,7 @@ async def whole_bed(directory: Path) -> AsyncIterator[Path]:
     """Every simulated device on its wire; yields the configuration for the daemon."""
     async with process("simulators.cli", "whole-bed", "--dir", str(directory)) as bed:
         assert bed.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             config = (await bed.stdout.readline()).decode().strip()
         yield Path(config)
 
