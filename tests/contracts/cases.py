@@ -11,9 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from acquisition.catalogue import Catalogue, shipped_config
+from acquisition.catalogue import Catalogue
 from acquisition.driver import Driver, Emission, Reading, Samples
 from acquisition.errors import WireError
+from acquisition.registry import load_profile
 from acquisition.trace import Piece, TraceHeader, read_trace
 
 FOLDER = Path(__file__).resolve().parent.parent / "drivers"
@@ -46,7 +47,7 @@ class Case:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The content of `case.toml`: `driver`, `profile` where it needs one, `[options]`."""
+        """The content of `case.toml`: `driver`, `profile` where it needs one, of the folder or shipped, `[options]`."""
         return tomllib.loads((self.folder / "case.toml").read_text(encoding="utf-8"))
 
     @cached_property
@@ -106,8 +107,7 @@ class Case:
     def layout(self) -> dict[str, Any] | None:
         """The content of the profile, where there is one."""
         profile = self.settings.get("profile")
-        path = shipped_config() / "devices" / f"{profile}.toml"
-        return tomllib.loads(path.read_text(encoding="utf-8")) if profile else None
+        return load_profile(profile, (self.folder,)) if profile else None
 
     @cached_property
     def poured(self) -> Outcome:
