@@ -88,7 +88,7 @@ class Case:
 
     @cached_property
     def answers(self) -> dict[bytes, list[bytes]]:
-        """What the device answered to each question it was asked more than once.
+        """What the device answered to each question, if most of them were asked more than once.
 
         A question that numbers itself is never asked twice, and its recorded answer fits no other time.
         """
@@ -100,8 +100,9 @@ class Case:
                 found.setdefault(question, [])
             elif question:
                 found[question].append(piece.data)
-        asked = Counter(piece.data for piece in self.pieces if piece.direction == ">")
-        return found if max(asked.values(), default=0) > 1 else {}
+        asked = Counter(piece.data for piece in self.pieces if piece.direction == ">" and piece.data)
+        again = sum(count for count in asked.values() if count > 1)
+        return found if 2 * again > asked.total() else {}
 
     @cached_property
     def layout(self) -> dict[str, Any] | None:
