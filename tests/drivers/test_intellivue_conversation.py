@@ -46,7 +46,7 @@ def test_polls_are_renewed_before_they_end_and_nothing_is_lost_or_read_twice() -
     assert len(bench.readings) == pytest.approx(1250, abs=4)
     assert seamless(bench.blocks)
     assert bench.gaps == []
-    assert "timeout" not in bench.counters
+    assert not {"timeout", "frames_bad"} & set(bench.counters)
     assert bench.monitor.associations == 1
 
 
