@@ -11,7 +11,7 @@ from acquisition.driver import Reading
 from acquisition.model import State
 from acquisition.units import MDC_UNITS
 from acquisition.wire import dri_values, hl7
-from acquisition.wire.checksum import CHECKSUMS
+from acquisition.wire.checksum import CHECKSUMS, ChecksumName
 from acquisition.wire.mllp import frame
 from acquisition.wire.pcd01 import ABSENT, OFTEN_TRUE, Code, Planner
 from drivers import cdi500, medibus, vigilance
@@ -157,7 +157,7 @@ def test_quantities_of_the_blood_gas_monitor_have_the_codes_of_the_reference(pro
         "Hct": "ecmo_hct", "Hgb": "ecmo_hb",
     }  # fmt: skip
     assert {code: expected[name] for code, name in said.items() if name in expected} == cdi500.CHANNELS
-    assert CHECKSUMS["crc8_cdi"].of(b"123456789") == int(
+    assert CHECKSUMS[ChecksumName("crc8_cdi")].of(b"123456789") == int(
         line(r'check\("123456789"\) = ([0-9A-F]{2}) \(', protocols), 16
     )
 
