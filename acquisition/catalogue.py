@@ -12,6 +12,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+CIRCUIT = "ecmo_console"
+"""Source of what is of the circuit and not of the patient."""
 _EXTENSION_ID = re.compile(r"mdc_\d{1,10}|(?:dri|medibus)_[a-z0-9_]{1,32}")
 
 
@@ -101,6 +103,15 @@ class Catalogue:
     def by_mdc(self, code: int) -> list[Channel]:
         """The channels that carry this 11073 code; two devices may send one code for two channels."""
         return self._by_mdc.get(code, [])
+
+    def of_monitor(self, code: int, *, wave: bool) -> Channel | None:
+        """The channel that a patient monitor means by this 11073 code.
+
+        It means the patient: of the circuit only the bed can tell that a line or probe is there, by `channels`.
+        """
+        known = [each for each in self.by_mdc(code) if (each.kind is ChannelKind.WAVEFORM) is wave]
+        patient = [each for each in known if each.source != CIRCUIT]
+        return min(patient, key=lambda each: not each.source.startswith("monitor"), default=None)
 
     def unit(self, channel_id: str) -> str:
         """The UCUM unit of a channel; empty for a code the catalogue does not know."""

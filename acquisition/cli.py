@@ -135,6 +135,12 @@ def check(
     config: ConfigPath,
     devices: Annotated[bool, typer.Option("--devices", help="Also listen to each device for a moment.")] = False,
     seconds: Annotated[float, typer.Option(help="How long to listen.")] = 5.0,
+    acknowledge: Annotated[
+        bool,
+        typer.Option(
+            "--acknowledge", help="Acknowledge what HL7 senders say, so that they say more; nobody stores it then."
+        ),
+    ] = False,
 ) -> None:
     """Validate a configuration; every mistake at once, with its place and a hint."""
     from acquisition.catalogue import Catalogue
@@ -155,16 +161,20 @@ def check(
                 f"{device.id}: {what} is unverified on hardware: compare it with the device's own display",
                 soft_wrap=True,
             )
-    if devices and not until_stopped(_listen_to_all(settings, profile_search(config), seconds)):
+    if devices and not until_stopped(
+        _listen_to_all(settings, profile_search(config), seconds, acknowledge=acknowledge)
+    ):
         raise typer.Exit(1)
 
 
-async def _listen_to_all(settings: Config, profiles: tuple[Path, ...], seconds: float) -> bool:
+async def _listen_to_all(settings: Config, profiles: tuple[Path, ...], seconds: float, *, acknowledge: bool) -> bool:
     from acquisition.daemon import listen_to
     from acquisition.transports.links import Links
 
     links = Links(device.link for device in settings.device)
-    found = await asyncio.gather(*(listen_to(device, seconds, profiles, links) for device in settings.device))
+    found = await asyncio.gather(
+        *(listen_to(device, seconds, profiles, links, acknowledge=acknowledge) for device in settings.device)
+    )
     for device, told in zip(settings.device, found, strict=True):
         out.print(
             f"{device.id}: {told}", style="green" if told.startswith("ok") else "red", highlight=False, soft_wrap=True

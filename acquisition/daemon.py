@@ -342,20 +342,27 @@ def influx_server(sink: InfluxV1Config | InfluxV2Config, secret: str | None) -> 
     )  # fmt: skip
 
 
-async def listen_to(device: DeviceConfig, seconds: float, profiles: tuple[Path, ...], links: Links) -> str:
-    """Opens a device's link for a moment and tells what came, for `check --devices`; nothing is stored."""
+async def listen_to(
+    device: DeviceConfig, seconds: float, profiles: tuple[Path, ...], links: Links, *, acknowledge: bool = False
+) -> str:
+    """Opens a device's link for a moment and tells all that came, for `check --devices`; nothing is stored.
+
+    A sender that waits for an acknowledgement says no more than its first message without one; with one, what it said
+    is gone. So it gets one only if `acknowledge` says so.
+    """
     catalogue = Catalogue.shipped()
     driver = build_driver(device.driver, device.profile, device.options, catalogue, profiles)
     clock = SystemClock()
     live = LiveView(catalogue)
     transport, floor = links.open(device.link, driver.link_defaults, driver.line_address)
     driver.shares_line = floor is not None
+    keeper = Handing(lambda _: None, acknowledges=acknowledge)
     session = Session(
         device.id,
         driver,
         transport,
         clock,
-        Handing(lambda _: None, acknowledges=False),
+        keeper,
         Stamper(device.id, catalogue),
         floor=floor,
         listener=live,
@@ -366,7 +373,8 @@ async def listen_to(device: DeviceConfig, seconds: float, profiles: tuple[Path, 
     channels = {value.channel for value in live.values()} | {channel for _, channel in live.waves()}
     if channels:
         what = told(driver.identity) or "it does not say what it is"
-        return f"ok: {what}: {', '.join(sorted(channels))}"
+        more = "; nothing was acknowledged, so it may have more to say: --acknowledge" if keeper.withheld else ""
+        return f"ok: {what}: {', '.join(sorted(channels))}{more}"
     if session.status.error:
         return f"FAILED: {session.status.error}"
     bad, count = driver.counters["frames_bad"], driver.counters["bytes"]

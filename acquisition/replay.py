@@ -33,9 +33,13 @@ class Handing:
     Args:
         take: Gets every observation in order.
         acknowledges: Whether senders may be told that their message is safe.
+
+    Attributes:
+        withheld: Messages whose senders were not told so.
     """
 
     def __init__(self, take: Callable[[Observation], None], *, acknowledges: bool) -> None:
+        self.withheld = 0
         self._take = take
         self._acknowledges = acknowledges
 
@@ -47,6 +51,7 @@ class Handing:
         if self._acknowledges:
             future.set_result(None)
         else:
+            self.withheld += len(keys)
             future.cancel()
         return future
 

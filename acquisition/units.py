@@ -35,6 +35,8 @@ _QUANTITY = {unit: quantity for quantity, units in _DIMENSIONS.items() for unit 
 MDC_UNITS: dict[int, str] = {
     262656: "1",
     262688: "%",
+    264320: "s",
+    264338: "ms",
     264608: "/s",
     264640: "Hz",
     264864: "{beat}/min",

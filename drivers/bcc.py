@@ -127,7 +127,7 @@ class BccDriver(Driver):
         if self._reply is not None:
             self._answer(self._reply, now)
         elif self._listening:
-            self.reject("timeout")
+            self.counters["timeout"] += 1
             self._silences += 1
             self._give_up(now)
         else:
@@ -150,8 +150,11 @@ class BccDriver(Driver):
                     self._then(NAK, now)
                 continue
             del self.buffer[: piece.size]
-            if not self._listening or self._reply is not None or piece.block.bed != (self._bed or piece.block.bed):
-                self.reject("unasked")
+            if not self._listening or self._reply is not None:
+                self.reject("late")
+                continue
+            if self._bed and piece.block.bed != self._bed:
+                self.reject("other_bed")
                 continue
             self._silences = 0
             self._texts.append(piece.block.text)

@@ -142,7 +142,7 @@ class BinaryDriver(Driver):
         """An answer is overdue, or it is time to ask."""
         self.skip(len(self.buffer), "unfinished")
         if self._asked is not None:
-            self.reject("timeout")
+            self.counters["timeout"] += 1
             self._asked = None
             self._queue.clear()
             self._slot = max(self._slot, now) + self._every
@@ -171,7 +171,7 @@ class BinaryDriver(Driver):
     def _take(self, record: Record, frame: bytes, now: int) -> None:
         if self._requests:
             if self._asked is None or self._asked.answer != record.name:
-                self.reject("unasked")
+                self.reject("late")
                 return
             self._asked = None
             self.call_me_at(now + self._pause if self._queue else max(self._slot, now))

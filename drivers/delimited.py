@@ -173,7 +173,7 @@ class DelimitedDriver(Driver):
         self.call_me_at(now + self.period_ns)
         unfinished = self._awaiting or len(self.buffer) > 0
         if self._awaiting:
-            self.reject("timeout")
+            self.counters["timeout"] += 1
         self.skip(len(self.buffer), "unfinished")
         self._cutter.reset(at_boundary=not unfinished)
         self._awaiting = not unfinished
@@ -186,46 +186,49 @@ class DelimitedDriver(Driver):
             if piece.line is None:
                 if piece.flaw == "overlong":
                     self.reject(piece.flaw)
+                elif self._poll is not None and not self._awaiting:
+                    self.reject("late")
                 self.skip(piece.size, piece.flaw)
                 continue
             del self.buffer[: piece.size]
             if self._poll is not None and not self._awaiting:
-                self.reject("unasked")
+                self.reject("late")
                 continue
-            self._awaiting = False
-            self._use(piece.line)
+            self._awaiting = not self._use(piece.line)
 
-    def _use(self, line: bytes) -> None:
+    def _use(self, line: bytes) -> bool:
+        """Whether the line was a record, sound or not; a title or a header is no answer to a question."""
         profile = self.profile
         if profile.checksum is not None:
             body = profile.checksum.body(line)
             if body is None:
                 self.reject("checksum")
-                return
+                return True
             line = body
         try:
             text = line.decode(profile.encoding)
         except UnicodeDecodeError:
             self.reject("encoding")
-            return
+            return True
         if self._layout.names_columns(text):
             self.counters["headers"] += 1
-            return
+            return False
         if any(pattern.fullmatch(text) for pattern in profile.ignore):
             self.counters["lines_ignored"] += 1
-            return
+            return False
         fields = self._layout.fields(text)
         if fields is None:
             self.reject("columns")
-            return
+            return True
         try:
             values, states, time = self._parse(fields)
         except ValueError:
             self.reject("field")
-            return
+            return True
         self._tell_changes(fields)
         if values or states:
             self.measured(values, states, time)
+        return True
 
     def _parse(self, fields: list[str]) -> tuple[dict[str, float], dict[str, State], WallTime | None]:
         values: dict[str, float] = {}

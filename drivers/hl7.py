@@ -1,7 +1,8 @@
 """Patient monitors and gateways that send HL7 v2 over MLLP: ORU^R01 / W01, IHE PCD-01 numerics and NA waveforms.
 
-The acknowledgement leaves only after the journal has the message. Sources: HL7 v2.6 chapters 2 and 7; IHE PCD
-Technical Framework vol. 2, transaction PCD-01 and OBX-8 flags; GE B40 and Mindray gateway guides for dialects.
+Unverified on hardware. The acknowledgement leaves only after the journal has the message. Sources: HL7 v2.6 chapters 2
+and 7; IHE PCD Technical Framework vol. 2, transaction PCD-01 and OBX-8 flags; GE B40 and Mindray gateway guides for
+dialects.
 """
 
 from __future__ import annotations

@@ -267,7 +267,7 @@ class IntelliVueDriver(Driver):
             return
         question = talk.polling.questions.of(message) if talk.polling is not None else None
         if talk.polling is None or question is None:
-            self.counters["unasked"] += 1
+            self.reject("late")
             return
         talk.heard = now
         if isinstance(message, messages.Refusal):
@@ -333,6 +333,8 @@ class IntelliVueDriver(Driver):
         answers = question.answers
         if question.subject is Subject.WAVES and (answers.missing or answers.noted["linked_incomplete"]):
             polling.objects.waves_were_lost()
+        for _ in range(answers.noted.pop("late", 0)):
+            self.reject("late")
         self.counters.update(answers.noted)
         answers.noted.clear()
         if answers.missing:

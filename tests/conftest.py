@@ -47,6 +47,15 @@ def shared_data() -> Path:
     return data
 
 
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """What is known of devices, beside the checkout; a test that reads it says loudly that it is absent."""
+    found = SHARED / "reference"
+    if not found.is_dir():
+        pytest.skip(f"REFERENCE ABSENT: {found} is not there; nothing is compared with it")
+    return found
+
+
 @pytest.fixture(autouse=True)
 def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any connection that would leave this machine fails the test."""

@@ -164,9 +164,7 @@ class Planner:
             return self._measured(Plan(channel.id), channel.unit, channel.hard, ucum)
         if code is None:
             return Plan(problem="code")
-        known = [each for each in self._catalogue.by_mdc(code) if (each.kind is ChannelKind.WAVEFORM) is wave]
-        # One code can name two channels, such as both venous saturations: a monitor means the monitor's.
-        channel = min(known, key=lambda each: not each.source.startswith("monitor"), default=None)
+        channel = self._catalogue.of_monitor(code, wave=wave)
         if channel is not None:
             alias = channel.mdc is None or channel.mdc.code != code
             return self._measured(Plan(channel.id, code, alias), channel.unit, channel.hard, ucum)

@@ -16,7 +16,7 @@ from tests.contracts.cases import Case, all_cases
 async def observed(case: Case, trace: Path) -> list[str]:
     settings = case.settings
     options = settings.get("options", {})
-    driver = build_driver(settings["driver"], settings.get("profile"), options, Catalogue.shipped(), ())
+    driver = build_driver(settings["driver"], settings.get("profile"), options, Catalogue.shipped(), (case.folder,))
     lines: list[str] = []
 
     def take(observation: Observation) -> None:

@@ -192,3 +192,12 @@ def test_samples_after_a_gap_of_unknown_length_take_their_place_by_arrival_and_t
     assert gap.detail["to_ns"] - gap.detail["from_ns"] == 1_500_000_000
     assert isinstance(found[-1], Waveform)
     assert found[-1].time_ns == T0 + 2_500_000_000
+
+
+@pytest.mark.parametrize(("host", "meant"), [("00:30:05Z", "+02:00"), ("01:30:05Z", "+01:00")])
+def test_in_the_hour_that_comes_twice_a_devices_time_without_zone_is_the_one_nearer_to_ours(
+    stamper: Stamper, host: str, meant: str
+) -> None:
+    instant = Instant(from_rfc3339(f"2026-10-25T{host}"), 0)
+    (reading,) = numerics(stamper.stamp([Reading({"hr": 80.0}, {}, WallTime(2026, 10, 25, 2, 30))], instant))
+    assert reading.device_time == f"2026-10-25T02:30:00{meant}"

@@ -11,9 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from acquisition.catalogue import Catalogue, shipped_config
+from acquisition.catalogue import Catalogue
 from acquisition.driver import Driver, Emission, Reading, Samples
 from acquisition.errors import WireError
+from acquisition.registry import load_profile
 from acquisition.trace import Piece, TraceHeader, read_trace
 
 FOLDER = Path(__file__).resolve().parent.parent / "drivers"
@@ -46,7 +47,7 @@ class Case:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The content of `case.toml`: `driver`, `profile` where it needs one, `[options]`."""
+        """The content of `case.toml`: `driver`, `profile` where it needs one, of the folder or shipped, `[options]`."""
         return tomllib.loads((self.folder / "case.toml").read_text(encoding="utf-8"))
 
     @cached_property
@@ -87,7 +88,7 @@ class Case:
 
     @cached_property
     def answers(self) -> dict[bytes, list[bytes]]:
-        """What the device answered to each question it was asked more than once.
+        """What the device answered to each question, if most of them were asked more than once.
 
         A question that numbers itself is never asked twice, and its recorded answer fits no other time.
         """
@@ -99,15 +100,15 @@ class Case:
                 found.setdefault(question, [])
             elif question:
                 found[question].append(piece.data)
-        asked = Counter(piece.data for piece in self.pieces if piece.direction == ">")
-        return found if max(asked.values(), default=0) > 1 else {}
+        asked = Counter(piece.data for piece in self.pieces if piece.direction == ">" and piece.data)
+        again = sum(count for count in asked.values() if count > 1)
+        return found if 2 * again > asked.total() else {}
 
     @cached_property
     def layout(self) -> dict[str, Any] | None:
         """The content of the profile, where there is one."""
         profile = self.settings.get("profile")
-        path = shipped_config() / "devices" / f"{profile}.toml"
-        return tomllib.loads(path.read_text(encoding="utf-8")) if profile else None
+        return load_profile(profile, (self.folder,)) if profile else None
 
     @cached_property
     def poured(self) -> Outcome:

@@ -6,15 +6,16 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 
 from acquisition.catalogue import Catalogue
 from acquisition.driver import Driver, Emission, Reading, Samples
 from acquisition.errors import WireError
 from acquisition.model import EventKind, State
-from tests.contracts.cases import AHEAD_NS, Case, all_cases
+from tests.contracts.cases import AHEAD_NS, Bench, Case, all_cases
+from tests.contracts.seals import Numbers, damaged_within, exchanged
 
-AFRESH = 250
+AFRESH = 125
 """A driver is begun anew after so many inputs, so that damage meets every phase of a conversation."""
 MOST_TICKS = 50
 PATIENCE_NS = 2_000_000_000
@@ -70,13 +71,39 @@ def _said(case: Case) -> list[tuple[int, bytes]]:
     ]
 
 
-def inputs(case: Case, chance: random.Random) -> Iterator[tuple[int, bytes]]:
-    """Pieces of a case in their order and at their times, but some damaged, lost, repeated, late or of no case."""
+@cache
+def _opening(case: Case) -> int:
+    """How many pieces of a case come before something is measured: until then damage meets the greeting alone."""
+    bench = Bench(case.build())
+    bench.start(0)
+    for piece in case.pieces:
+        bench.run([piece])
+        if bench.outcome.measured:
+            return sum(t_ns <= piece.t_ns for t_ns, _ in _said(case))
+    return len(_said(case))
+
+
+def harmed(driver: str, data: bytes, everything: list[bytes], chance: random.Random) -> bytes:
+    """The piece damaged: anyhow, or with its lengths and checksums left right so that what is within is looked at."""
+    match chance.randrange(4):
+        case 0:
+            return damaged(data, everything, chance)
+        case 1:
+            return damaged_within(driver, data, partial(damaged, others=everything, chance=chance))
+        case _:
+            return damaged_within(driver, data, partial(exchanged, chance=chance))
+
+
+def inputs(case: Case, chance: random.Random) -> Iterator[tuple[int, bytes | None]]:
+    """Pieces of a case in their order and at their times, but some damaged, lost, repeated, late or of no case.
+
+    None in place of a piece is a link that was lost and opened again.
+    """
     said = _said(case)
     everything = [data for _, data in said if data]
     harm = chance.choice((0.05, 0.3, 0.8))
     late = begin = 0
-    unharmed = chance.choice((0, 5, 20))
+    unharmed = chance.choice((0, 5, _opening(case), _opening(case)))
     while True:
         for at, data in said[begin:]:
             unharmed -= 1
@@ -95,9 +122,12 @@ def inputs(case: Case, chance: random.Random) -> Iterator[tuple[int, bytes]]:
                 case 3:
                     yield at + late, chance.choice(everything)
                 case _:
-                    yield at + late, damaged(data, everything, chance)
+                    yield at + late, harmed(case.settings["driver"], data, everything, chance)
         late += said[-1][0] + 1_000_000
         begin = chance.choice((0, 0, chance.randrange(len(said))))
+        if begin == 0:
+            yield late, None
+            unharmed = chance.choice((0, _opening(case)))
 
 
 def fuzz(driver: str, count: int, seed: int) -> Counter[str]:
@@ -108,9 +138,10 @@ def fuzz(driver: str, count: int, seed: int) -> Counter[str]:
     """
     chance = random.Random(f"{driver} {seed}")
     counted: Counter[str] = Counter()
-    said = 0
+    said, turn = 0, 0
+    cases = chance.sample(_cases(driver), len(_cases(driver)))
     while said < count:
-        case = chance.choice(_cases(driver))
+        case, turn = cases[turn % len(cases)], turn + 1
         turns = min(AFRESH, count - said)
         try:
             counted += _converse(case, chance, turns)
@@ -122,22 +153,36 @@ def fuzz(driver: str, count: int, seed: int) -> Counter[str]:
 
 def _converse(case: Case, chance: random.Random, turns: int) -> Counter[str]:
     """One driver's hearing: what the case says, or, where it has asked what is known, sometimes the answer to that."""
-    driver = case.build()
+    driver, cut = case.build(), case.build().trace_cut()
+    numbers = Numbers([piece.data for piece in case.pieces if piece.direction == ">"])
     driver.start(0)
     asked = _check(driver)
     now = 0
     source = inputs(case, chance)
     everything = [data for _, data in _said(case) if data]
-    for _ in range(turns):
+    said = 0
+    while said < turns:
+        numbers.heed(asked)
         answers = [answer for question in asked[-1:] for answer in case.answers.get(question, ())]
         if answers and chance.random() < 0.7:
             now += 10_000_000
             data = chance.choice(answers)
-            data = damaged(data, everything, chance) if chance.random() < 0.3 else data
+            data = harmed(case.settings["driver"], data, everything, chance) if chance.random() < 0.3 else data
         else:
-            at, data = next(source)
-            asked = _wake(driver, at - AHEAD_NS, at)[1] or asked
+            at, piece = next(source)
+            asked = _wake(driver, at - AHEAD_NS, at, numbers=numbers)[1] or asked
             now = max(now, at)
+            if not piece:
+                if piece is None:
+                    driver.start(now)
+                else:
+                    driver.tick(now)
+                asked = _check(driver) or asked
+                continue
+            data = numbers.fit(piece)
+        if cut is not None:
+            cut.feed(data)
+        said += 1
         try:
             driver.receive(data, now)
             driver.tick(now)
@@ -146,13 +191,15 @@ def _converse(case: Case, chance: random.Random, turns: int) -> Counter[str]:
             driver.start(now)
         asked = _check(driver)
         if case.answers and not asked:
-            now, asked = _wake(driver, now + PATIENCE_NS, now, until_asked=True)
+            now, asked = _wake(driver, now + PATIENCE_NS, now, until_asked=True, numbers=numbers)
     driver.stop(now)
     _check(driver)
     return driver.counters
 
 
-def _wake(driver: Driver, until: int, now: int, *, until_asked: bool = False) -> tuple[int, list[bytes]]:
+def _wake(
+    driver: Driver, until: int, now: int, *, numbers: Numbers, until_asked: bool = False
+) -> tuple[int, list[bytes]]:
     """Wakes a driver whenever it wants before then; returns when it did so last, and what it asked then."""
     asked: list[bytes] = []
     for _ in range(MOST_TICKS):
@@ -162,6 +209,7 @@ def _wake(driver: Driver, until: int, now: int, *, until_asked: bool = False) ->
         now = deadline
         driver.tick(now)
         asked = _check(driver)
+        numbers.heed(asked)
         if asked and until_asked:
             break
     return now, asked

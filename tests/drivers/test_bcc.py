@@ -184,11 +184,11 @@ def test_a_late_answer_and_another_beds_are_not_used() -> None:
     driver.tick(driver.deadline)
     (question,) = driver.take_frames()
     driver.receive(Bcc(device.pumps, bed="8").encode("8", "1,50113,INRT,9", last=True), driver.deadline)
-    assert driver.counters["rejected_unasked"] == 1
+    assert driver.counters["rejected_other_bed"] == 1
     driver.tick(driver.deadline)
     driver.receive(device.answers(question)[0], driver.deadline)
     assert readings(driver) == []
-    assert (driver.counters["rejected_timeout"], driver.counters["rejected_unasked"]) == (1, 2)
+    assert (driver.counters["timeout"], driver.counters["rejected_late"]) == (1, 1)
 
 
 def test_after_three_silences_who_is_there_is_asked_again() -> None:

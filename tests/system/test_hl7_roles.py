@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 
 import hl7
 import pytest
 
+from acquisition.config import DeviceConfig
+from acquisition.daemon import listen_to
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Numerics, Waveform
+from acquisition.transports.links import Links
 from acquisition.wire.mllp import frame
 from simulators.hl7_monitor import Hl7Monitor
 from simulators.links import attached
@@ -73,3 +78,25 @@ async def test_each_daemon_takes_its_own_bed_of_a_gateway_that_sends_several_on_
         for bed in beds
     }
     assert heard == {"B1": [60.0, 62.0], "B2": [61.0, 64.0]}
+
+
+def shown_in_turns() -> Callable[[], dict[str, float | str]]:
+    """Something else in every report."""
+    turns = cycle(({"hr": 90.0}, {"spo2": 97.0}, {"abp_mean": 71.0}))
+    return lambda: dict(next(turns))
+
+
+@pytest.mark.parametrize("acknowledge", [False, True])
+async def test_check_lists_what_all_reports_have_and_takes_none_from_a_sender_unasked(acknowledge: bool) -> None:
+    monitor = Hl7Monitor(shown_in_turns(), {}, every_s=0.1)
+    async with attached("tcp-listen://127.0.0.1:0", monitor) as link:
+        told = await listen_to(
+            DeviceConfig(id="mon", driver="hl7", link=link), 2.0, (), Links([link]), acknowledge=acknowledge
+        )
+    begin = "ok: eui64 02005EFFFE000001: "
+    if acknowledge:
+        assert told == f"{begin}abp_mean, hr, spo2"
+        assert monitor.acknowledged > 2
+    else:
+        assert told == f"{begin}hr; nothing was acknowledged, so it may have more to say: --acknowledge"
+        assert (monitor.acknowledged, monitor.refused) == (0, 0)

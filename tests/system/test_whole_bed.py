@@ -78,7 +78,7 @@ async def whole_bed(directory: Path) -> AsyncIterator[Path]:
 
 async def test_check_lists_and_identifies_every_device_of_a_whole_bed(tmp_path: Path) -> None:
     async with whole_bed(tmp_path) as config:
-        words = ("check", "--config", str(config), "--devices", "--seconds", "12")
+        words = ("check", "--config", str(config), "--devices", "--acknowledge", "--seconds", "12")
         check = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "acquisition.cli", *words, stdout=asyncio.subprocess.PIPE
         )

@@ -15,8 +15,13 @@ from acquisition.model import EventKind
 from acquisition.units import MDC_UNITS, conversion
 
 METRICS, UNITS = 2 << 16, 4 << 16
-PRIVATE: Mapping[int, str] = {METRICS + 61696: "scvo2"}
-"""Terms of the vendor's own that have a channel (1.10)."""
+PRIVATE: Mapping[int, str] = {
+    METRICS + 0xF0C4: "temp_core",  # of the bladder
+    METRICS + 0xF100: "scvo2",
+    METRICS + 0xF960: "rso2",
+    METRICS + 0xF974: "ecmo_flow",  # of a heart-lung machine whose values the monitor shows
+}
+"""Terms of the vendor's own that the table of channels knows."""
 RELEASE_NS = 60_000_000_000
 """After this long without a value, a channel is free for another object."""
 MOST_NAMES = 256
@@ -132,9 +137,7 @@ class Names:
         channel = self._catalogue.get(configured or PRIVATE.get(code, ""))
         if channel is not None and (channel.kind is ChannelKind.WAVEFORM) is wave:
             return self._measured(Plan(channel.id, code), channel.unit, unit)
-        known = [each for each in self._catalogue.by_mdc(code) if (each.kind is ChannelKind.WAVEFORM) is wave]
-        # One code can name two channels, such as both venous saturations: a monitor means the monitor's.
-        channel = min(known, key=lambda each: not each.source.startswith("monitor"), default=None)
+        channel = self._catalogue.of_monitor(code, wave=wave)
         if channel is None:
             return self._unmapped(code, unit, wave=wave)
         own = _code_of(channel)
