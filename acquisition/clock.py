@@ -161,12 +161,13 @@ class ScaledClock:
     Args:
         speed: Nanoseconds that pass here for each one there.
         clock: The clock to scale.
+        start: Where both ran together, to share the fast scale with another process; now, if it is not given.
     """
 
-    def __init__(self, speed: float, clock: Clock | None = None) -> None:
+    def __init__(self, speed: float, clock: Clock | None = None, *, start: Instant | None = None) -> None:
         self._clock = clock or SystemClock()
         self._speed = speed
-        self._start = self._clock.now()
+        self._start = start or self._clock.now()
 
     def now(self) -> Instant:
         """The present instant on the fast scale."""
