@@ -218,7 +218,8 @@ def doctor(config: ConfigPath) -> None:
     """
     from acquisition.config import load_config
     from acquisition.daemon import make_sink
-    from acquisition.doctor import Verdict, examine
+    from acquisition.doctor.examination import examine
+    from acquisition.doctor.findings import Verdict
 
     colours = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
     os.environ.setdefault("CREDENTIALS_DIRECTORY", str(config.parent / "credentials"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -69,14 +70,14 @@ class ScriptedInflux:
 
 
 @asynccontextmanager
-async def scripted_influx(*answers: Answer) -> AsyncIterator[ScriptedInflux]:
-    """A running server."""
+async def scripted_influx(*answers: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[ScriptedInflux]:
+    """A running server, behind TLS if it is given its settings."""
     server = ScriptedInflux(deque(answers))
     application = web.Application(client_max_size=1 << 26)
     application.router.add_route("*", "/{path:.*}", server.handle)
     runner = web.AppRunner(application, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     server.port = runner.addresses[0][1]
     try:
