@@ -154,7 +154,12 @@ class EpisodesConfig(Table):
 
 
 class StatusConfig(Table):
-    """`[status]`: the file that `ecmo-daq status` reads; without it, `status.json` in the journal's directory."""
+    """`[status]`: the file that `ecmo-daq status` reads.
+
+    Attributes:
+        file: Without it, and where its directory does not exist because no unit made it, `status.json` in the
+            journal's directory.
+    """
 
     file: Path | None = None
 
@@ -195,8 +200,10 @@ class Config(BaseSettings):
 
     @property
     def status_file(self) -> Path:
-        """Where the daemon writes its status."""
-        return self.status.file or self.journal.directory / "status.json"
+        """Where the daemon writes its status, and where it is to be read."""
+        wanted = self.status.file
+        is_there = wanted is not None and wanted.parent.is_dir()
+        return wanted if wanted is not None and is_there else self.journal.directory / "status.json"
 
     @classmethod
     def settings_customise_sources(

@@ -13,7 +13,7 @@ from acquisition.clock import Clock
 from acquisition.forwarder import Forwarder, ForwarderState
 from acquisition.health import Health
 from acquisition.journal.journal import Journal
-from acquisition.notify import notify
+from acquisition.notify import notify, watchdog_s
 from acquisition.progress import Progress
 from acquisition.session import LinkState, Session
 
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 READY_S = 10.0
 """Ready at the latest, though a link is still being opened."""
 JOURNAL_S = 30.0
+"""As long as systemd itself is patient, where it says so: a disk that hangs is known after twice that."""
 SESSION_S = 120.0
 """A shared line with many silent devices takes its time."""
 FORWARDER_S = 120.0
@@ -46,6 +47,7 @@ class Heartbeat:
         self._forwarders = forwarders
         self._journal = journal
         self._clock = clock
+        self._journal_s = watchdog_s() or JOURNAL_S
         self._began_ns = clock.now().mono_ns
         self._ready = False
         self._progress = Progress()
@@ -83,7 +85,7 @@ class Heartbeat:
         if self._sign is None or self._sign.done():
             self._signs += 1
             self._sign = self._journal.sign_of_life()
-        self._progress.saw("the journal's writer", self._signs, now_ns, JOURNAL_S)
+        self._progress.saw("the journal's writer", self._signs, now_ns, self._journal_s)
         for session in self._sessions:
             deadline = session.driver.deadline if session.status.state is LinkState.OPEN else None
             overdue = deadline if deadline is not None and deadline < now_ns else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, MutableMapping
 from typing import Any, Literal
@@ -19,6 +20,8 @@ Line = MutableMapping[str, Any]
 REPEAT_NS = 600 * NS
 """The same sentence is told at most this often; then with how often it was not."""
 _REMEMBERED = 500
+_PASSING_PORT = re.compile(r":\d{5}\b")
+"""Of whoever connects; a gateway that comes back each second comes from another one each time."""
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """Of syslog; systemd takes it from `<4>` at the beginning of a line (sd-daemon(3))."""
 _HIDDEN = "(hidden)"
@@ -77,7 +80,7 @@ class Repeats:
     def admits(self, record: logging.LogRecord) -> bool:
         """Whether to tell it; a record that is told after others were not says how many, as `repeats`."""
         now_ns = self._now_ns()
-        what = (record.name, record.levelno, record.getMessage())
+        what = (record.name, record.levelno, _PASSING_PORT.sub(":", record.getMessage()))
         last = self._told.pop(what, None)
         if last is not None and now_ns - last[0] < REPEAT_NS:
             last[1] += 1

@@ -1,4 +1,4 @@
-"""Tells systemd how the service is doing (sd_notify(3)); silent when nobody listens."""
+"""Tells systemd how the service is doing (sd_notify(3)), and how patient it is; silent when nobody listens."""
 
 from __future__ import annotations
 
@@ -21,3 +21,9 @@ def notify(*lines: str) -> None:
     ):
         channel.connect(address)
         channel.sendall("\n".join(lines).encode())
+
+
+def watchdog_s() -> float | None:
+    """How long systemd waits for a sign of life (sd_watchdog_enabled(3)), seconds; None if it does not."""
+    told = os.environ.get("WATCHDOG_USEC", "")
+    return int(told) / 1e6 if told.isdecimal() and int(told) else None

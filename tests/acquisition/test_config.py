@@ -66,6 +66,13 @@ def test_relative_paths_count_from_the_file_and_absolute_ones_stay(home: Path) -
     assert load(home, GOOD + '[status]\nfile = "now.json"\n').status_file == home / "now.json"
 
 
+def test_a_status_file_whose_directory_is_not_there_is_beside_the_journal_until_it_is(home: Path) -> None:
+    config = load(home, GOOD + '[status]\nfile = "run/now.json"\n')
+    assert config.status_file == home / "journal" / "status.json"
+    (home / "run").mkdir()
+    assert config.status_file == home / "run" / "now.json"
+
+
 def test_a_configuration_cannot_be_changed(home: Path) -> None:
     config = load(home, GOOD)
     for part, name in ((config.site, "bed"), (config, "device")):

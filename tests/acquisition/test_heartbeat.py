@@ -114,6 +114,23 @@ async def test_a_writer_that_hangs_starves_the_watchdog_and_is_named(journal: Jo
     assert heartbeat.beat(HEALTH) == []
 
 
+async def test_a_writer_that_hangs_is_named_after_as_long_as_systemd_waits_for_the_watchdog(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "3000000")
+    clock = ManualClock()
+    heartbeat = Heartbeat([], {}, journal, clock)
+    disk = threading.Event()
+    hanging = journal._writer.between_groups(disk.wait)
+    heartbeat.beat(HEALTH)
+    clock.advance_to(3 * NS)
+    assert heartbeat.beat(HEALTH) == []
+    clock.advance_to(4 * NS)
+    assert heartbeat.beat(HEALTH) == ["the journal's writer has made no progress for 4 s"]
+    disk.set()
+    await hanging
+
+
 @pytest.mark.parametrize(
     ("state", "deadline", "stuck"),
     [

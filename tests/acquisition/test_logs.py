@@ -99,6 +99,14 @@ def test_what_repeats_is_told_once_in_ten_minutes_and_then_how_often_it_was_not(
     assert late.__dict__["repeats"] == 499
 
 
+def test_who_comes_again_and_again_from_another_port_says_the_same() -> None:
+    repeats = Repeats(Hands())
+    assert repeats.admits(record("10.0.0.7:40001 on 0.0.0.0:2575: closed by the other end"))
+    assert not repeats.admits(record("10.0.0.7:40002 on 0.0.0.0:2575: closed by the other end"))
+    assert repeats.admits(record("10.0.0.8:40003 on 0.0.0.0:2575: closed by the other end"))
+    assert repeats.admits(record("10.0.0.7:40002 on 0.0.0.0:2576: closed by the other end"))
+
+
 def test_however_many_different_lines_there_are_few_are_remembered() -> None:
     repeats = Repeats(Hands())
     for number in range(10_000):

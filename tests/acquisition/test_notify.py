@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from acquisition.notify import notify
+from acquisition.notify import notify, watchdog_s
 
 
 @pytest.fixture
@@ -55,3 +55,13 @@ def test_a_listener_that_has_gone_ends_nothing(
     for path in ("notify", "was never there"):
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / path))
         notify("WATCHDOG=1")
+
+
+@pytest.mark.parametrize(("told", "patience_s"), [("3000000", 3.0), ("0", None), ("", None), ("soon", None)])
+def test_systemd_says_how_patient_its_watchdog_is(
+    told: str, patience_s: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", told)
+    assert watchdog_s() == patience_s
+    monkeypatch.delenv("WATCHDOG_USEC")
+    assert watchdog_s() is None
