@@ -65,7 +65,7 @@ def test_the_template_differs_from_the_unit_by_the_name_of_the_bed_alone() -> No
         "ExecStart=/usr/bin/env ecmo-daq run --config /etc/ecmo-daq/%i.toml",
         "StateDirectory=ecmo-daq/%i",
         "LogsDirectory=ecmo-daq/%i",
-        "RuntimeDirectory=ecmo-daq/%i",
+        "RuntimeDirectory=ecmo-daq-%i",
         "WorkingDirectory=%S/ecmo-daq/%i",
     ]
 

@@ -1,0 +1,43 @@
+"""One machine for all tests on a real systemd: booted once, installed once, and gone after the last of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.installed import CONFIG, INFLUX, INFLUX_CONFIG, PUMP, install
+from tests.system.nspawn import Machine, machine
+from tests.system.packages import package
+
+
+@pytest.fixture(scope="session")
+def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Debian package of this tree."""
+    return package(tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture(scope="session")
+def fresh(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A booted machine with the package file, a pump and a server on it, and nothing of ours installed."""
+    with machine(tmp_path_factory.mktemp("machine")) as booted:
+        (booted.root / deb.name).write_bytes(deb.read_bytes())
+        booted.put("/etc/systemd/system/sim-pump.service", PUMP)
+        booted.put("/etc/systemd/system/influx-test.service", INFLUX)
+        booted.put("/etc/influx-test.conf", INFLUX_CONFIG)
+        booted.put("/etc/ecmo-test/acquisition.toml", CONFIG)
+        yield booted
+
+
+@pytest.fixture
+def bed(fresh: Machine) -> Machine:
+    """The machine with a bed that runs on it; each test leaves it so."""
+    if fresh.try_run("command -v ecmo-daq").returncode != 0:
+        install(fresh)
+    return fresh
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those with the machine last, so that it does not run beside all others."""
+    items.sort(key=lambda item: "fresh" in getattr(item, "fixturenames", ()))
