@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,5 +40,6 @@ def bed(fresh: Machine) -> Machine:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those with the machine last, so that it does not run beside all others."""
-    items.sort(key=lambda item: "fresh" in getattr(item, "fixturenames", ()))
+    """The machine last, so that it does not run beside all others; first where it is the longest of several lanes."""
+    is_lane = "PYTEST_XDIST_WORKER" in os.environ
+    items.sort(key=lambda item: ("fresh" in getattr(item, "fixturenames", ())) != is_lane)
