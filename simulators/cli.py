@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import pkgutil
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -131,7 +131,7 @@ def whole_bed(
 @app.command("play")
 def play_command(
     record: Annotated[Path, typer.Argument(help="WFDB record, or CSV with seconds in the first column.")],
-    as_: Annotated[str, typer.Option("--as", help="Protocol: first word of a simulator that can, such as hl7.")],
+    as_: Annotated[str, typer.Option("--as", help="Protocol: dri, hl7 or intellivue.")],
     link: Annotated[str | None, typer.Option(help="As for that simulator.")] = None,
     channel: Annotated[list[str] | None, typer.Option(help="Signal's name=channel id; may be repeated.")] = None,
     speed: Annotated[float, typer.Option(help="Times as fast as recorded.", min=0.01)] = 1.0,
@@ -140,14 +140,28 @@ def play_command(
     able = players(devices())
     if as_ not in able:
         raise typer.BadParameter(f"{as_!r}; these can play: {', '.join(able)}", param_hint="--as")
+    monitor = able[as_]
     try:
-        recording = read_recording(record, dict(each.split("=", 1) for each in channel or ()))
+        recording = read_recording(record, _renamed(channel or ()))
+        recording.keep(monitor.carries)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="RECORD") from None
     if recording.left_out:
         typer.echo(f"left out: {', '.join(recording.left_out)}", err=True)
-    default = next(module.DEFAULT_LINK for name, module in devices().items() if name.partition("_")[0] == as_)
-    _until_stopped(play(recording, able[as_], link or default, speed, typer.echo))
+
+    async def played() -> None:
+        unasked = await play(recording, monitor.make, link or monitor.link, speed, typer.echo)
+        if unasked:
+            typer.echo(f"the other end did not ask for: {', '.join(unasked)}", err=True)
+
+    _until_stopped(played())
+
+
+def _renamed(given: Sequence[str]) -> dict[str, str]:
+    pairs = [each.partition("=") for each in given]
+    if wrong := [name for name, _, channel in pairs if not name or not channel]:
+        raise typer.BadParameter(f"{wrong}: say NAME=channel_id", param_hint="--channel")
+    return {name: channel for name, _, channel in pairs}
 
 
 def devices() -> dict[str, ModuleType]:

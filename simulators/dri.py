@@ -11,7 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from math import exp
 from typing import TypeAlias
 
+import numpy as np
+
 from acquisition.clock import NS, Clock, SystemClock
+from acquisition.model import MISSING_COUNT
+from simulators.wave_source import Resampled, WaveSource
 
 DEFAULT_LINK = "pty:///tmp/ecmo-monitor"
 PACKET_NS = NS // 4
@@ -19,17 +23,23 @@ SOURCE_HZ = 125
 LEVEL = 11
 ON = 0b11
 INVALID = -32767
+LEAST, MOST = -32000, 32767
 FICTITIOUS = b"SIM-4711 FICTITIOUS PERSON"
 NETWORK_RECORD = 5
 
 WAVE_RATES = {1: 300, 2: 300, 3: 300, 4: 100, 5: 100, 6: 100, 7: 100, 8: 100}
 PRESSURES = {
     # byte of the basic class: label, wave, the values shown
-    16: (1, 4, ("abp_sys", "abp_dia", "abp_mean", "hr")),
+    16: (1, 4, ("abp_sys", "abp_dia", "abp_mean", "pr_abp")),
     30: (2, 5, ("", "", "cvp", "")),
     44: (11, 6, ("ecmo_p_pre", "ecmo_p_pre", "ecmo_p_pre", "")),
 }
 """The arterial line, the central vein, and the circuit before the membrane on the socket that is still called P3."""
+
+PLAYED = {"wf_ecg_ii": (1, 0.001), "wf_abp": (4, 0.01), "wf_cvp": (5, 0.01), "wf_pleth": (8, 0.0001)}
+"""Channel to type of wave, and what a count of it stands for in the channel's unit: 1 uV, 0.01 mmHg, 0.01 %."""
+CARRIES = frozenset({*PLAYED, "hr", "spo2", "temp_core", "co_td", "cvp", *PRESSURES[16][2]})
+"""What of a recording it can send."""
 
 Readings: TypeAlias = Callable[[], Mapping[str, float]]
 
@@ -40,6 +50,7 @@ class DriMonitor:
     Args:
         readings: Present values by channel id; one that is missing is shown as invalid.
         clock: Paces and dates what is sent.
+        waves: Sources of samples by channel id, in place of the patient's; then no other wave is sent.
 
     Attributes:
         deaf: Does not hear requests: not yet switched on.
@@ -53,12 +64,18 @@ class DriMonitor:
         waves_sent: Blocks of waves put on the wire.
     """
 
-    def __init__(self, readings: Readings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, readings: Readings, clock: Clock | None = None, waves: Mapping[str, WaveSource] | None = None
+    ) -> None:
         self.deaf = self.stalled = self.flip = self.cut = self.tell_patient = self.zeroing = False
         self.requests: list[tuple[int, bool]] = []
         self.values_sent = self.waves_sent = 0
         self._readings = readings
         self._clock = clock or SystemClock()
+        self._sources = None if waves is None else {
+            PLAYED[name][0]: Resampled(wave, WAVE_RATES[PLAYED[name][0]], PLAYED[name][1])
+            for name, wave in waves.items()
+        }  # fmt: skip
         self._heard = bytearray()
         self._every_ns = 0
         self._values_due = 0
@@ -73,6 +90,15 @@ class DriMonitor:
     def extend(self, pressures: Iterable[float]) -> None:
         """More of the arterial pressure, mmHg at 125 Hz."""
         self._pressure += pressures
+
+    def stop(self) -> None:
+        """Sends nothing more."""
+        self._every_ns, self._waves = 0, ()
+
+    @property
+    def waiting(self) -> int:
+        """Always 0: what was measured leaves at once, and nobody says whether it arrived."""
+        return 0
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answers requests and sends what is due until the link goes."""
@@ -151,13 +177,14 @@ class DriMonitor:
 
     def _values_record(self) -> bytes:
         self.values_sent += not self.stalled
-        values = self._readings()
+        readings = self._readings()
+        values = {"pr_abp": readings.get("hr"), **readings}
         basic, ext3 = bytearray(270), bytearray(270)
         _group(basic, 0, 0, [values.get("hr")])
         for place, (label, _, channels) in PRESSURES.items():
             numbers = [_times(values.get(channel), 100) for channel in channels[:3]] + [values.get(channels[3])]
-            zeroing = 4 if self.zeroing and label == 1 else 0
-            _group(basic, place, label, numbers, ON | zeroing)
+            if any(number is not None for number in numbers[:3]):  # else nothing is plugged in
+                _group(basic, place, label, numbers, ON | (4 if self.zeroing and label == 1 else 0))
         _group(basic, 86, 0, [_times(values.get("temp_core"), 100)])
         _group(basic, 118, 0, [_times(values.get("spo2"), 100), values.get("hr"), None, None])
         flow = values.get("co_td")
@@ -171,8 +198,8 @@ class DriMonitor:
         labels = {wave: label for label, wave, _ in PRESSURES.values()}
         parts = []
         for wave in self._waves:
-            if wave in WAVE_RATES:
-                counts = self._samples(wave)
+            counts = self._samples(wave) if wave in WAVE_RATES else []
+            if counts:
                 head = len(counts).to_bytes(2, "little") + bytes((gap, 0)) + labels.get(wave, 0).to_bytes(2, "little")
                 parts.append((wave, head + b"".join(_word(count) for count in counts)))
                 self.waves_sent += not self.stalled
@@ -183,6 +210,10 @@ class DriMonitor:
     def _samples(self, wave: int) -> list[int]:
         rate = WAVE_RATES[wave]
         count = rate * PACKET_NS // NS
+        if self._sources is not None:
+            source = self._sources.get(wave)
+            taken = np.empty(0) if source is None else source.take(count)
+            return np.where(taken == MISSING_COUNT, INVALID, np.clip(taken, LEAST + 1, MOST)).astype(int).tolist()
         values = self._readings()
         if wave == 4 and self._pressure:
             return [round(100 * self._next_pressure()) for _ in range(count)]
@@ -226,12 +257,17 @@ def create(readings: Readings) -> DriMonitor:
     return DriMonitor(readings)
 
 
+def play(numerics: Readings, waves: Mapping[str, WaveSource], clock: Clock) -> DriMonitor:
+    """The device as `ecmo-sim play` attaches it: from when it is first asked, each wave at the monitor's own rate."""
+    return DriMonitor(numerics, clock, waves)
+
+
 def _times(value: float | None, factor: int) -> float | None:
     return None if value is None else value * factor
 
 
 def _word(value: float | None) -> bytes:
-    number = INVALID if value is None else max(-32000, min(32767, round(value)))
+    number = INVALID if value is None else max(LEAST, min(MOST, round(value)))
     return (number if value != INVALID else INVALID).to_bytes(2, "little", signed=True)
 
 

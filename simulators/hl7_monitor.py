@@ -10,15 +10,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from acquisition.clock import NS, Clock, SystemClock
 from acquisition.model import MISSING_COUNT
 from simulators.arterial_line import ArterialLine
 from simulators.faults import FaultKind
+from simulators.wave_source import WaveSource
 
 DEFAULT_LINK = "tcp://127.0.0.1:2575"
 ACK_TIMEOUT_NS = 10 * NS
@@ -69,25 +69,6 @@ WAVES: Mapping[str, tuple[str, str, str]] = {
 }
 
 Readings = Callable[[], Mapping[str, float | str]]
-
-
-class WaveSource(Protocol):
-    """Where the samples of one waveform come from.
-
-    Attributes:
-        rate_hz: Samples per second.
-        resolution: What one count stands for, in the unit of `WAVES`.
-    """
-
-    @property
-    def rate_hz(self) -> float: ...  # noqa: D102 - told above
-
-    @property
-    def resolution(self) -> float: ...  # noqa: D102
-
-    def take(self, n: int) -> NDArray[np.int32]:
-        """The next `n` samples as counts, shape (n,)."""
-        ...
 
 
 class Report(NamedTuple):
@@ -274,9 +255,14 @@ def create(readings: Readings) -> Hl7Monitor:
     return Hl7Monitor(readings)
 
 
+CARRIES = frozenset({*NUMERICS, *WAVES})
+"""What of a recording it can send."""
+
+
 def play(numerics: Readings, waves: Mapping[str, WaveSource], clock: Clock) -> Hl7Monitor:
-    """The device as `ecmo-sim play` attaches it; a channel that HL7 has no code for here is left out."""
-    return Hl7Monitor(numerics, {name: wave for name, wave in waves.items() if name in WAVES}, clock=clock)
+    """The device as `ecmo-sim play` attaches it."""
+    numerics()  # a recording begins when it is first looked at, and the first report is due only later
+    return Hl7Monitor(numerics, waves, clock=clock)
 
 
 async def _answer_to(control_id: str, reader: asyncio.StreamReader) -> str:

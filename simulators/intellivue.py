@@ -17,13 +17,15 @@ from acquisition.clock import NS, Clock, SystemClock
 from simulators import intellivue_pdu as pdu
 from simulators import intellivue_screen as screen
 from simulators.arterial_line import ArterialLine
-from simulators.intellivue_screen import BLOCK_NS, WAVES, WaveSource
+from simulators.intellivue_screen import BLOCK_NS, WAVES, fitted
 from simulators.links import Datagrams
+from simulators.wave_source import WaveSource
 
 DEFAULT_LINK = "udp://127.0.0.1:24105"
 PATIENCE_NS = 10 * NS
 ANNOUNCE_NS = 5 * NS
 TICK_NS = 125_000
+CARRIES = screen.CARRIES
 EXPORT_PORT = 24105
 SYSTEM = pdu.attribute(0x0928, pdu.strings("Philips", "SIMULATED"))
 SERIAL = "SIM0001"
@@ -201,6 +203,16 @@ class IntelliVue:
         self._began, self._first = self._clock.now().mono_ns, 0
         self._changed.set()
 
+    def stop(self) -> None:
+        """Pushes nothing more."""
+        if self._client is not None:
+            self._client.pushes.clear()
+
+    @property
+    def waiting(self) -> int:
+        """Always 0: what was measured leaves at once, and nobody says whether it arrived."""
+        return 0
+
     def hear(self, message: bytes, sender: Hashable) -> list[bytes]:
         """What it replies to a message at once."""
         self._changed.set()
@@ -294,7 +306,8 @@ class IntelliVue:
         else:
             scaled = push.scaled or wrong.before_scale > 0
             waves = self._waves.items()
-            objects = [screen.block(WAVES[name], source, wrong.bits, scaled=scaled) for name, source in waves]
+            drawn = (screen.block(WAVES[name], source, wrong.bits, scaled=scaled) for name, source in waves)
+            objects = [each for each in drawn if each is not None]
             push.scaled = push.scaled or not self.wrong.before_scale
             self.wrong.before_scale = max(0, self.wrong.before_scale - 1)
         size = self.wrong.parts or max(1, len(objects))
@@ -332,3 +345,8 @@ class IntelliVue:
 def create(readings: Callable[[], Mapping[str, float]]) -> IntelliVue:
     """The device as the simulator command attaches it, with the patient's arterial line."""
     return IntelliVue(readings, {"wf_abp": ArterialLine()})
+
+
+def play(numerics: Readings, waves: Mapping[str, WaveSource], clock: Clock) -> IntelliVue:
+    """The device as `ecmo-sim play` attaches it: from when it is first polled, each wave at a rate that it can send."""
+    return IntelliVue(numerics, {name: fitted(name, wave) for name, wave in waves.items()}, clock=clock)

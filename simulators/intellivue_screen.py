@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from struct import pack
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from acquisition.clock import NS
+from acquisition.model import MISSING_COUNT
 from simulators import intellivue_pdu as pdu
+from simulators.wave_source import Resampled, WaveSource
 
 BLOCK_NS = 256_000_000
 UNAVAILABLE = 0x2000
@@ -56,20 +57,11 @@ WAVES: Mapping[str, Drawn] = {
     "wf_ecg_ii": Drawn(0x0141, 258, MILLIVOLT, -40.96, 40.96, 0, 16384),
 }
 INVALID_SAMPLE = 0x3FFF
-
-
-class WaveSource(Protocol):
-    """Where the samples of one waveform come from: counts of `resolution`, `rate_hz` a second."""
-
-    @property
-    def rate_hz(self) -> float: ...  # noqa: D102 - told above
-
-    @property
-    def resolution(self) -> float: ...  # noqa: D102
-
-    def take(self, n: int) -> NDArray[np.int32]:
-        """The next `n` samples as counts, shape (n,)."""
-        ...
+CARRIES = frozenset({*WAVES, *(channel for _, _, _, terms in NUMERICS for _, channel in terms)})
+"""What of a recording can be sent."""
+TICKS_HZ = 8000
+USUAL_HZ: Mapping[str, float] = {"wf_ecg_ii": 500.0}
+"""At which rate a wave is sampled that has another than 125 Hz."""
 
 
 def values(shown: Mapping[str, float | str], bits: int) -> list[bytes]:
@@ -97,12 +89,28 @@ def labels() -> list[bytes]:
     ]
 
 
-def block(drawn: Drawn, source: WaveSource, bits: int, *, scaled: bool) -> bytes:
-    """The next block of a wave, with what scales it unless that was said."""
+def fitted(channel: str, source: WaveSource) -> WaveSource:
+    """The wave at a rate of which a block has a whole number of samples and a sample a whole number of ticks."""
+    if (TICKS_HZ / source.rate_hz).is_integer() and (source.rate_hz * BLOCK_NS / NS).is_integer():
+        return source
+    drawn = WAVES[channel]
+    return Resampled(source, USUAL_HZ.get(channel, 125.0), (drawn.high - drawn.low) / (drawn.last - drawn.first))
+
+
+def block(drawn: Drawn, source: WaveSource, bits: int, *, scaled: bool) -> bytes | None:
+    """The next block of a wave, with what scales it unless that was said; None when the source has nothing more.
+
+    A sample beyond what the monitor can show stands at its edge; one that is missing is marked as none.
+    """
     count = round(source.rate_hz * BLOCK_NS / NS)
-    raw = source.take(count) * source.resolution - drawn.low
+    taken = source.take(count)
+    if not taken.size:
+        return None
+    taken = np.pad(taken, (0, count - taken.size), constant_values=MISSING_COUNT)
+    raw = taken * source.resolution - drawn.low
     raw = raw * (drawn.last - drawn.first) / (drawn.high - drawn.low) + drawn.first
-    samples = np.clip(np.round(raw), 0, INVALID_SAMPLE - 1).astype(">u2").tobytes()
+    shown = np.where(taken == MISSING_COUNT, INVALID_SAMPLE, np.clip(np.round(raw), 0, INVALID_SAMPLE - 1))
+    samples = shown.astype(">u2").tobytes()
     attributes = [pdu.attribute(0x096E, pack(">3H", drawn.term, bits, len(samples)) + samples)]
     if not scaled:
         scale = pdu.decimal(drawn.low, 2) + pdu.decimal(drawn.high, 2) + pack(">2H", drawn.first, drawn.last)

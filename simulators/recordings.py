@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,11 @@ class RecordedWave:
         return taken
 
     @property
+    def begun(self) -> bool:
+        """Whether anything was taken."""
+        return self._at > 0
+
+    @property
     def exhausted(self) -> bool:
         """Whether everything was taken."""
         return self._at >= self.counts.size
@@ -75,9 +80,22 @@ class Recording:
         lengths = [wave.counts.size / wave.rate_hz for wave in self.waves.values()]
         return max([*lengths, *(values.size / self.series_hz for values in self.series.values())], default=0.0)
 
+    def keep(self, channels: Collection[str]) -> None:
+        """Leaves out every other channel.
+
+        Raises:
+            ValueError: nothing is left.
+        """
+        had = {*self.waves, *self.series}
+        self.waves = {name: wave for name, wave in self.waves.items() if name in channels}
+        self.series = {name: values for name, values in self.series.items() if name in channels}
+        self.left_out += tuple(sorted(had.difference(channels)))
+        if not self.waves and not self.series:
+            raise ValueError(f"this monitor can send none of {', '.join(self.left_out)}")
+
 
 class RecordedNumerics:
-    """The numerics of a recording at the present instant; begins when it is made.
+    """The numerics of a recording at the present instant; it begins when it is first looked at.
 
     Args:
         recording: Whose.
@@ -87,11 +105,21 @@ class RecordedNumerics:
     def __init__(self, recording: Recording, clock: Clock) -> None:
         self._recording = recording
         self._clock = clock
-        self._start = clock.now().mono_ns
+        self._start: int | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the recording was begun and its last value has been there to be seen for a second."""
+        if self._start is None:
+            return False
+        return (self._clock.now().mono_ns - self._start) / NS >= self._recording.seconds + 1
 
     def __call__(self) -> dict[str, float]:
         """Value by channel id; a channel without one now is left out."""
-        place = int((self._clock.now().mono_ns - self._start) / NS * self._recording.series_hz)
+        now_ns = self._clock.now().mono_ns
+        if self._start is None:
+            self._start = now_ns
+        place = int((now_ns - self._start) / NS * self._recording.series_hz)
         series = self._recording.series.items()
         now = {channel: float(values[min(place, values.size - 1)]) for channel, values in series}
         return {channel: value for channel, value in now.items() if not math.isnan(value)}
@@ -153,20 +181,29 @@ def _wfdb(path: Path) -> tuple[list[str], float, list[tuple[NDArray[np.int32], f
 
 
 def _csv(path: Path) -> tuple[list[str], float, list[tuple[NDArray[np.int32], float]]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        head, *rows = list(csv.reader(file))
-    if len(rows) < 2:
-        raise ValueError(f"{path}: no signal has two samples")
     try:
-        table = np.array([[float(cell) if cell else math.nan for cell in row] for row in rows])
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        with path.open(newline="", encoding="utf-8") as file:
+            head, *rows = [*csv.reader(file)] or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV: {error}") from None
+    if len(head) < 2 or len(rows) < 2:
+        raise ValueError(f"{path}: no signal has two samples; the first line names the columns, seconds first")
+    table = np.empty((len(rows), len(head)))
+    for number, row in enumerate(rows):
+        if len(row) != len(head):
+            raise ValueError(f"{path}, line {number + 2}: {len(row)} cells; the first line has {len(head)}")
+        try:
+            table[number] = [float(cell) if cell else math.nan for cell in row]
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number + 2}: {error}") from None
     steps = np.diff(table[:, 0])
     step = float(np.median(steps))
-    if step <= 0 or np.abs(steps - step).max() > 0.01 * step:
+    if not (step > 0 and np.abs(steps - step).max() <= 0.01 * step):
         raise ValueError(f"{path}: the seconds in the first column must be evenly spaced")
     columns = []
     for values in table[:, 1:].T:
         counts = np.round(np.where(np.isnan(values), 0.0, values) / CSV_RESOLUTION)
         columns.append((np.where(np.isnan(values), MISSING_COUNT, counts).astype(np.int32), CSV_RESOLUTION))
-    return head[1:], 1.0 / step, columns
+    # Times are written with few decimals: over the whole length their rounding does not count.
+    rate_hz = float(f"{(len(rows) - 1) / (table[-1, 0] - table[0, 0]):.6g}")
+    return head[1:], rate_hz, columns
