@@ -42,18 +42,21 @@ class Handing:
         self.withheld = 0
         self._take = take
         self._acknowledges = acknowledges
+        self._answer: asyncio.Future[None] | None = None
 
     def append(self, observations: Sequence[Observation], keys: Sequence[tuple[str, str]] = ()) -> asyncio.Future[None]:
         """Hands on at once; the future is cancelled where nothing may be acknowledged."""
         for observation in observations:
             self._take(observation)
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._acknowledges:
-            future.set_result(None)
-        else:
+        if not self._acknowledges:
             self.withheld += len(keys)
-            future.cancel()
-        return future
+        if self._answer is None:
+            self._answer = asyncio.get_running_loop().create_future()
+            if self._acknowledges:
+                self._answer.set_result(None)
+            else:
+                self._answer.cancel()
+        return self._answer
 
 
 @dataclass(frozen=True, slots=True)

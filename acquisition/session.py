@@ -217,8 +217,9 @@ class Session:
 
     def _append(self, observations: Sequence[Observation], keys: Sequence[str]) -> None:
         future = self._keeper.append(observations, [(self.device, key) for key in keys])
-        self._unsynced.add(future)
-        future.add_done_callback(partial(self._synced, keys, observations))
+        if keys or not _is_safe(future):  # otherwise there is nothing to wait for and nobody to be told
+            self._unsynced.add(future)
+            future.add_done_callback(partial(self._synced, keys, observations))
         if self._listener:
             for observation in observations:
                 self._listener(observation)
@@ -314,3 +315,7 @@ class Session:
             else:
                 continue
             self.status.last_reading_ns = instant.utc_ns
+
+
+def _is_safe(future: asyncio.Future[None]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None

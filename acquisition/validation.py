@@ -75,7 +75,9 @@ class Validator:
         channel = self._catalogue.get(channel_id)
         if channel is None:
             return worst(quality, self._because("unmapped", Quality.SUSPECT))
-        quality = worst(quality, self._judge_limits(channel, value, value))
+        limits = self._judge_limits(channel, value, value)
+        if limits is not Quality.GOOD:
+            quality = worst(quality, limits)
         if channel.max_rate is not None and last is not None:
             elapsed = max(time_ns - last[0], RATE_OVER_NS)
             if abs(value - last[1]) * NS > channel.max_rate * elapsed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -130,6 +130,24 @@ class DelimitedOptions(DriverOptions):
     channels: dict[str, str] = Field(default_factory=dict)
 
 
+class _Take(NamedTuple):
+    """What is done with the field of one column; value = number * scale * factor + offset, if it has a channel."""
+
+    column: Column
+    has_states: bool
+    is_time: bool
+    channel: str | None
+    factor: float = 1.0
+    offset: float = 0.0
+
+    @classmethod
+    def of(cls, column: Column, channel: str | None, conversions: Mapping[str, tuple[float, float]]) -> Self:
+        """Of a column that goes to `channel`."""
+        is_time = column.type == "time"
+        fixed = (column, is_time or column.type == "decimal", is_time, channel)
+        return cls(*fixed) if channel is None else cls(*fixed, *conversions[channel])
+
+
 class DelimitedDriver(Driver):
     """Reads a line-oriented device; asks it only if its profile has a question."""
 
@@ -144,9 +162,14 @@ class DelimitedDriver(Driver):
         self.profile = profile
         self._poll = profile.poll.encode(profile.encoding) if profile.poll else None
         self._cutter = LineCutter(profile.terminator.encode(profile.encoding), profile.max_line)
-        self._columns = profile.column
         self._layout = profile.layout(profile.column)
-        self._channels, self._conversions = resolve(profile.column, options.channels, catalogue)
+        self._channels, conversions = resolve(profile.column, options.channels, catalogue)
+        channels = [self._channels.get(column.label or "") for column in profile.column]
+        self._takes = [_Take.of(*each, conversions) for each in zip(profile.column, channels, strict=True)]
+        # What does not begin as a state of the profile does is none: most fields are numbers and need no closer look.
+        self._state_begins = frozenset(mark[:1] for mark in profile.states)
+        self._flagged = [(place, column.bits) for place, column in enumerate(profile.column) if column.bits]
+        self._telling = [(place, column.name) for place, column in enumerate(profile.column) if column.tell]
         self._told: dict[str, str] = {}
         self._awaiting = False
 
@@ -213,7 +236,7 @@ class DelimitedDriver(Driver):
         if self._layout.names_columns(text):
             self.counters["headers"] += 1
             return False
-        if any(pattern.fullmatch(text) for pattern in profile.ignore):
+        if profile.ignore and any(pattern.fullmatch(text) for pattern in profile.ignore):
             self.counters["lines_ignored"] += 1
             return False
         fields = self._layout.fields(text)
@@ -234,32 +257,33 @@ class DelimitedDriver(Driver):
         values: dict[str, float] = {}
         states: dict[str, State] = {}
         time: dict[str, int] = {}
-        for column, field in zip(self._columns, fields, strict=True):
-            state = self._state(column.number(field)) if column.type in ("decimal", "time") else None
-            number = column.number(field)
-            if state is None and not column.matches(number):
-                raise ValueError(column.name)
-            if column.type == "time" and state is None:
-                time |= time_parts(field, column.format) or {}
-            channel = self._channels.get(column.label or "")
-            if channel is None:
+        for take, field in zip(self._takes, fields, strict=True):
+            number = take.column.number(field) if take.column.suffix else field
+            state = self._state(number) if take.has_states else None
+            if state is None and not take.column.matches(number):
+                raise ValueError(take.column.name)
+            if take.is_time and state is None:
+                time |= time_parts(field, take.column.format) or {}
+            if take.channel is None:
                 continue
             if state is None:
-                factor, offset = self._conversions[channel]
-                values[channel] = _finite(float(number) * column.scale * factor + offset)
+                values[take.channel] = _finite(float(number) * take.column.scale * take.factor + take.offset)
             else:
-                states[channel] = state
+                states[take.channel] = state
         self._apply_bits(fields, values, states)
         return values, states, WallTime(**time) if time.keys() >= _DATE else None
 
     def _state(self, field: str) -> State | None:
+        if field[:1] not in self._state_begins:
+            return None
         return next((state for mark, state in self.profile.states.items() if is_run(field, mark)), None)
 
     def _apply_bits(self, fields: list[str], values: Mapping[str, float], states: dict[str, State]) -> None:
         flags: dict[str, State] = {}
-        for column, field in zip(self._columns, fields, strict=True):
-            for bits in column.bits:
-                if not int(field, 16) & bits.mask:
+        for place, meanings in self._flagged:
+            raised = int(fields[place], 16)
+            for bits in meanings:
+                if not raised & bits.mask:
                     continue
                 for channel in (self._channels[name] for name in bits.channels):
                     state = bits.beside if channel in values else bits.instead
@@ -268,10 +292,11 @@ class DelimitedDriver(Driver):
         states.update(flags)
 
     def _tell_changes(self, fields: list[str]) -> None:
-        for column, field in zip(self._columns, fields, strict=True):
-            if column.tell and self._told.get(column.name) != field:
-                self._told[column.name] = field
-                self.told(EventKind.STATE, f"{column.name} is {field}", column=column.name, value=field)
+        for place, name in self._telling:
+            field = fields[place]
+            if self._told.get(name) != field:
+                self._told[name] = field
+                self.told(EventKind.STATE, f"{name} is {field}", column=name, value=field)
 
 
 def _finite(value: float) -> float:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 BLANK = " "
 DECIMAL = r"[+-]?[0-9]+(\.[0-9]+)?"
 """A number as instruments print it: no exponent, no thousands mark, no digits but ASCII."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """What stands at the front of the buffer.
 
     Attributes:

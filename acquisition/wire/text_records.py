@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -127,11 +128,12 @@ class Column(_Table):
         """The field without what may follow the number."""
         return field.removesuffix(self.suffix)
 
-    def matches(self, field: str) -> bool:
-        """Whether the whole field has the form this column must have."""
+    @cached_property
+    def matches(self) -> Callable[[str], object]:
+        """What gives something true for a field that has the form this column must have, as a whole."""
         if self.type == "time":
-            return time_parts(field, self.format) is not None
-        return re.fullmatch(self.pattern or _DEFAULT_PATTERNS[self.type], field) is not None
+            return lambda field: time_parts(field, self.format)
+        return (self.pattern or re.compile(_DEFAULT_PATTERNS[self.type])).fullmatch
 
 
 class TextChecksum(_Table):
