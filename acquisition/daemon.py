@@ -172,6 +172,8 @@ class Daemon:
                 shared=floor is not None,
                 rotation=limits,
                 cut=driver.trace_cut(),
+                device=device.id,
+                tell=self._housekeeper.tell,
             )
             self._closing.callback(recorder.close)
         session = Session(

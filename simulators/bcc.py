@@ -1,7 +1,7 @@
 """B. Braun SpaceCom with a rack of infusion pumps, answering BCC questions over TCP or a serial line.
 
-Layout: B. Braun, Technical Interface Specification BCC 3.25/3.26, version 4. The pumps run what the list says, whatever
-the patient does.
+Layout: B. Braun, Technical Interface Specification BCC 3.25/3.26, version 4. A pump runs what the present values say of
+its channel, and where they say nothing what it was set to: no patient makes its own infusion.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DEFAULT_LINK = "tcp-listen://127.0.0.1:4001"
-ACK, NAK = b"\x06", b"\x15"
+SOH, ACK, NAK = b"\x01", b"\x06", b"\x15"
 ACK_WITHIN_S = 3.0
+MOST_TRIES = 3
 
 Readings = Callable[[], Mapping[str, float]]
 
@@ -26,12 +27,14 @@ class Pump:
         drug: As in its library.
         rate: mL/h; None for a value that is not valid.
         dose: In `unit`; None if no dose is set.
+        channel: Whose present value it runs at, if there is one: its dose, or its rate if it has no dose.
     """
 
     drug: str
     rate: float | None
     dose: float | None = None
     unit: str = "\u00b5g/kg/min"
+    channel: str = ""
 
 
 class Bcc:
@@ -41,26 +44,42 @@ class Bcc:
         pumps: By address.
         bed: What it calls itself.
         stuffing: Whether D and E are stuffed.
+        readings: Present values by channel id.
     """
 
-    def __init__(self, pumps: Mapping[str, Pump], bed: str = "7", *, stuffing: bool = True) -> None:
+    def __init__(
+        self, pumps: Mapping[str, Pump], bed: str = "7", *, stuffing: bool = True, readings: Readings = dict
+    ) -> None:
         self.pumps = dict(pumps)
+        self._readings = readings
         self.bed = bed
         self.blocks = 1
         self._stuffing = stuffing
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answers until the link goes."""
+        begun = b""
         with contextlib.suppress(asyncio.IncompleteReadError):
             while True:
-                question = await reader.readuntil(b"\x04")
-                for block in self.answers(question[question.rindex(b"\x01") :]):
-                    for _ in range(3):
-                        writer.write(block)
-                        await writer.drain()
-                        with contextlib.suppress(TimeoutError):
-                            if await asyncio.wait_for(reader.readexactly(1), ACK_WITHIN_S) == ACK:
-                                break
+                question = begun + await reader.readuntil(b"\x04")
+                blocks = self.answers(question[max(0, question.rfind(SOH)) :])
+                begun = await self._say(blocks, reader, writer)
+
+    async def _say(self, blocks: list[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        """Sends each block until it is acknowledged; returns the beginning of a question that came instead."""
+        for block in blocks:
+            for _ in range(MOST_TRIES):
+                writer.write(block)
+                await writer.drain()
+                try:
+                    reply = await asyncio.wait_for(reader.readexactly(1), ACK_WITHIN_S)
+                except TimeoutError:
+                    continue
+                if reply == SOH:
+                    return reply
+                if reply == ACK:
+                    break
+        return b""
 
     def answers(self, question: bytes) -> list[bytes]:
         """The blocks that answer a question."""
@@ -88,7 +107,11 @@ class Bcc:
 
     def _quadruples(self) -> list[str]:
         said = ["214,1,GNACK,0"]
+        present = self._readings()
         for address, pump in self.pumps.items():
+            now = present.get(pump.channel)
+            if now is not None:
+                pump = replace(pump, rate=now) if pump.dose is None else replace(pump, dose=now)
             said.append(f"214,{address},INSOL,{pump.drug}")
             said.append(f"214,{address},INRT,{'_NV' if pump.rate is None else f'{pump.rate:.2f}'}")
             said.append(f"214,{address},INVI,1.4")
@@ -102,8 +125,9 @@ def create(readings: Readings) -> Bcc:
     """The device as the simulator command attaches it."""
     return Bcc(
         {
-            "50111": Pump("Arterenol 4mg/50", 5.6, 0.1),
-            "50112": Pump("Dobutamin 250mg/50", 6.3, 7.0),
-            "50113": Pump("Studie A", 4.2),
-        }
+            "50111": Pump("Arterenol 4mg/50", 5.6, 0.1, channel="dose_norepinephrine"),
+            "50112": Pump("Dobutamin 250mg/50", 6.3, 7.0, channel="dose_dobutamine"),
+            "50113": Pump("Studie A", 4.2, channel="study_drug_rate"),
+        },
+        readings=readings,
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from acquisition.model import Observation, json_line
 from acquisition.registry import build_driver
 from acquisition.replay import replay
 from acquisition.trace import Piece, TraceWriter
+from acquisition.transports.trace import Gate
+from simulators.virtual_time import run
 from tests.contracts.cases import Case, all_cases
 
 
-async def observed(case: Case, trace: Path) -> list[str]:
+async def observed(case: Case, trace: Path, speed: float | None = None, gate: Gate | None = None) -> list[str]:
     settings = case.settings
     options = settings.get("options", {})
     driver = build_driver(settings["driver"], settings.get("profile"), options, Catalogue.shipped(), (case.folder,))
@@ -22,7 +25,7 @@ async def observed(case: Case, trace: Path) -> list[str]:
     def take(observation: Observation) -> None:
         lines.append(json_line(observation))
 
-    await replay(trace, driver, take)
+    await replay(trace, driver, take, speed=speed, gate=gate)
     return lines
 
 
@@ -33,10 +36,21 @@ async def test_a_recorded_case_replays_to_its_expected_observations(case: Case) 
     assert await observed(case, case.folder / "wire.trace") == expected
 
 
+async def wait_for_enter(_: Piece) -> None:
+    await asyncio.sleep(1.7)  # virtual seconds: what a person who goes step by step takes
+
+
 @pytest.mark.parametrize("case", all_cases(), ids=str)
-async def test_a_trace_replays_to_the_same_bytes_on_every_run(case: Case) -> None:
-    first = await observed(case, case.folder / "wire.trace")
-    assert await observed(case, case.folder / "wire.trace") == first
+@pytest.mark.parametrize(
+    ("speed", "gate"),
+    [(None, None), (1.0, None), (7.3, None), (None, wait_for_enter)],
+    ids=["max", "1x", "7.3x", "step"],
+)
+def test_a_trace_replays_to_the_same_bytes_on_every_run_however_fast(
+    case: Case, speed: float | None, gate: Gate | None
+) -> None:
+    expected = (case.folder / "expected.jsonl").read_text(encoding="utf-8").splitlines()
+    assert run(observed(case, case.folder / "wire.trace", speed, gate)) == expected
 
 
 @pytest.mark.parametrize("case", [case for case in all_cases() if not case.asks_first and not case.datagrams], ids=str)

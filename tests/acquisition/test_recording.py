@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from acquisition.clock import NS, Instant, ManualClock
 from acquisition.errors import LinkEndedError, TraceError
+from acquisition.model import EventKind
 from acquisition.recording import DAY_NS, Rotation, TraceRecorder, trace_files
 from acquisition.replay import record_link
 from acquisition.trace import Chain, Mark, Piece, read_trace
@@ -185,15 +186,20 @@ def test_a_trace_that_cannot_be_created_is_refused_at_once(tmp_path: Path) -> No
         record(tmp_path / "no such directory" / "bed.trace")
 
 
+Told = tuple[int, EventKind, str, Mapping[str, object]]
+
+
 class Turning:
     """A rotating recorder at the other end of time that the test makes."""
 
     def __init__(self, folder: Path, file_bytes: int = 2000, quota_bytes: int = 10_000, suffix: str = "trace") -> None:
         self.path = folder / f"bed.{suffix}"
         self.clock = ManualClock(START, MONO)
+        self.told: list[Told] = []
         self.recorder = TraceRecorder(
-            self.path, link="l", driver="hl7", clock=self.clock, rotation=Rotation(file_bytes, quota_bytes)
-        )
+            self.path, link="l", driver="hl7", clock=self.clock, rotation=Rotation(file_bytes, quota_bytes),
+            device="mon", tell=lambda *told: self.told.append(told),
+        )  # fmt: skip
 
     def after(self, ns: int) -> Instant:
         self.clock.advance_to(self.clock.now().mono_ns + ns)
@@ -251,6 +257,59 @@ def test_the_files_together_never_take_more_than_the_quota_and_the_newest_stay(t
     assert said == [b"%03d" % number * 40 for number in range(500 - len(said), 500)]
     assert (tmp_path / "bed.trace").exists()
     assert (tmp_path / "bed-notes.trace").exists()
+
+
+def test_each_file_that_goes_for_the_quota_is_an_event_and_is_counted(tmp_path: Path) -> None:
+    turning = Turning(tmp_path)
+    sizes: dict[str, int] = {}
+    while len(turning.told) < 3:
+        sizes |= {file.name: file.stat().st_size for file in trace_files(turning.path)}
+        turning.recorder.sent(b"x" * 100, turning.after(NS))
+    turning.recorder.close()
+    left = {file.name for file in trace_files(turning.path)}
+    gone = sorted(set(sizes) - left)
+    assert len(gone) == 3
+    for number, (utc_ns, kind, text, detail) in enumerate(turning.told, start=1):
+        assert kind is EventKind.RETENTION
+        assert utc_ns <= turning.clock.now().utc_ns
+        assert (detail["device"], detail["first"], detail["last"]) == ("mon", gone[number - 1], gone[number - 1])
+        assert (detail["files"], detail["files_in_all"]) == (1, number)
+        assert detail["bytes_in_all"] == sum(sizes[name] for name in gone[:number])
+        assert "quota" in text
+
+
+def test_what_an_earlier_run_left_beyond_the_quota_is_one_event_with_its_count(tmp_path: Path) -> None:
+    before = Turning(tmp_path, quota_bytes=1_000_000)
+    for _ in range(200):
+        before.recorder.sent(b"x" * 100, before.after(NS))
+    before.recorder.close()
+    assert before.told == []
+    had = len(trace_files(before.path))
+    now = Turning(tmp_path)
+    (told,) = now.told
+    assert told[3]["files"] == now.recorder.removed[0] == had + 1 - len(trace_files(now.path)) > 1
+    now.recorder.close()
+
+
+def test_below_the_quota_nothing_is_told(tmp_path: Path) -> None:
+    turning = Turning(tmp_path, quota_bytes=1_000_000)
+    for _ in range(100):
+        turning.recorder.sent(b"x" * 100, turning.after(NS))
+    turning.recorder.close()
+    assert len(trace_files(turning.path)) > 3
+    assert (turning.told, turning.recorder.removed) == ([], (0, 0))
+
+
+def test_a_recording_that_the_disk_ends_is_an_event(tmp_path: Path) -> None:
+    turning = Turning(tmp_path)
+    turning.recorder.received(b"a", turning.after(1))
+    fill_the_disk(trace_files(turning.path)[0])
+    turning.recorder.received(b"b", turning.after(1))
+    turning.recorder.received(b"c", turning.after(1))
+    turning.recorder.close()
+    ((_, kind, text, detail),) = turning.told
+    assert (kind, detail) == (EventKind.DAEMON, {"device": "mon", "pieces": 1})
+    assert "No space left" in text
 
 
 def test_a_file_begins_with_a_request_where_there_are_requests(tmp_path: Path) -> None:

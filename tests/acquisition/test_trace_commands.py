@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ import pytest
 
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Numerics, json_line
+from acquisition.replay import Replayed
 from acquisition.trace import Mark, TraceHeader, TraceWriter, read_trace
 from tests.acquisition.command import Run, runner
 
@@ -219,12 +221,30 @@ def test_a_wish_that_cannot_be_meant_ends_with_two(run: Run, trace: Path, words:
     assert told in err
 
 
-def test_a_replay_in_real_time_reports_how_late_it_was(run: Run, tmp_path: Path) -> None:
+def test_a_paced_replay_reports_how_late_it_was(run: Run, tmp_path: Path) -> None:
     trace = flow_trace(tmp_path / "a.trace", *range(3500, 3520), every_ns=NS // 20)
-    code, _, err = run("replay", trace, *PROFILE, "--speed", "1")
+    code, _, err = run("replay", trace, *PROFILE, "--speed", "20")
     assert code == 0
     (told,) = [line for line in err.splitlines() if "handed out late" in line]
     assert "p99" in told
+    assert "handed out late" not in run("replay", trace, *PROFILE)[2]
+
+
+def test_how_late_is_what_that_part_of_all_pieces_does_not_exceed() -> None:
+    late = Replayed(None, cut_short=False, unmatched=0, pacing_errors_ns=tuple(1000 * n for n in range(200)))
+    assert [late.pacing_ms(part) for part in (0.0, 0.5, 0.99, 1.0)] == [0.0, 0.1, 0.198, 0.199]
+
+
+@pytest.mark.parametrize("speed", ["step", "500"])
+def test_at_every_speed_a_replay_prints_the_very_same_bytes(
+    run: Run, monkeypatch: pytest.MonkeyPatch, speed: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    for case in ("delimited/flow_reversed", "modbus/late_reply"):
+        folder = CASES / case
+        profile = ("--profile", tomllib.loads((folder / "case.toml").read_text())["profile"])
+        first = run("replay", folder / "wire.trace", *profile, "--json")[1]
+        assert run("replay", folder / "wire.trace", *profile, "--json", "--speed", speed)[:2] == (0, first)
 
 
 def test_step_by_step_shows_each_piece_and_goes_on_at_enter(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from acquisition.errors import LinkEndedError, TransportError
 from acquisition.trace import Piece, TraceHeader, TraceWriter
 from acquisition.transports.trace import TraceTransport
+from simulators.virtual_time import run
 
 HEADER = TraceHeader(link="serial:///dev/ttyS0", driver="pump", started="2026-01-01T00:00:00Z")
 SECOND = 10**9
@@ -130,24 +132,45 @@ async def test_as_fast_as_possible_never_waits_and_lets_others_run(tmp_path: Pat
     assert turns >= 2000 // 256
 
 
-async def test_a_paced_trace_keeps_to_its_times_without_drift(tmp_path: Path) -> None:
-    link = TraceTransport(recorded(tmp_path, *(Piece(number * SECOND, "<", b"x") for number in range(21))), 100)
-    loop = asyncio.get_running_loop()
-    start = loop.time()
+async def handed_out(path: Path, speed: float, busy_s: float = 0.0) -> tuple[list[float], TraceTransport]:
+    """When each piece was handed out, seconds of the loop since the first, by somebody who is busy after the third."""
+    link, loop = TraceTransport(path, speed), asyncio.get_running_loop()
+    times = []
     async with link:
-        for _ in range(21):
+        with contextlib.suppress(LinkEndedError):
+            while True:
+                await link.receive(None)
+                times.append(loop.time())
+                if len(times) == 3:
+                    await asyncio.sleep(busy_s)
+    return [at - times[0] for at in times], link
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 4.0, 100.0])
+def test_a_paced_trace_keeps_to_its_times_at_every_speed(tmp_path: Path, speed: float) -> None:
+    at = [0.0, 0.05, 0.051, 3.0, 3.0, 90.25, 86_400.0]
+    path = recorded(tmp_path, *(Piece(round(each * SECOND), "<", b"x") for each in at))
+    times, link = run(handed_out(path, speed))
+    assert times == pytest.approx([each / speed for each in at], abs=1e-9)
+    assert len(link.pacing_errors_ns) == len(at)
+    assert max(map(abs, link.pacing_errors_ns)) <= 1
+
+
+def test_a_piece_that_comes_late_makes_none_after_it_late_and_is_reported(tmp_path: Path) -> None:
+    path = recorded(tmp_path, *(Piece(number * SECOND, "<", b"x") for number in range(8)))
+    times, link = run(handed_out(path, 1.0, busy_s=2.25))
+    assert times == pytest.approx([0, 1, 2, 4.25, 4.25, 5, 6, 7], abs=1e-9)
+    assert list(link.pacing_errors_ns) == pytest.approx([0, 0, 0, 1.25 * SECOND, 0.25 * SECOND, 0, 0, 0], abs=2)
+
+
+def test_a_paced_deadline_is_waited_for_too(tmp_path: Path) -> None:
+    async def waited() -> float:
+        link, loop = TraceTransport(path, 1000), asyncio.get_running_loop()
+        async with link:
             await link.receive(None)
-    # Twenty waits of 10 ms; the error of one must not be carried to the next.
-    assert 0.199 <= loop.time() - start < 0.5
-    assert len(link.pacing_errors_ns) == 21
-    assert min(link.pacing_errors_ns) > -1_000_000
+            start = loop.time()
+            assert await link.receive(20.0) == b""
+            return loop.time() - start
 
-
-async def test_a_paced_deadline_is_waited_for_too(tmp_path: Path) -> None:
-    link = TraceTransport(recorded(tmp_path, Piece(0, "<", b"x"), Piece(100 * SECOND, "<", b"y")), 1000)
-    loop = asyncio.get_running_loop()
-    async with link:
-        await link.receive(None)
-        start = loop.time()
-        assert await link.receive(20.0) == b""
-        assert loop.time() - start >= 0.018
+    path = recorded(tmp_path, Piece(0, "<", b"x"), Piece(100 * SECOND, "<", b"y"))
+    assert run(waited()) == pytest.approx(0.020, abs=1e-9)

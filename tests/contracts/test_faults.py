@@ -2,73 +2,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-import acquisition.clock
 from acquisition.catalogue import Catalogue
 from acquisition.clock import NS
 from acquisition.driver import Driver
-from acquisition.errors import ConfigError
 from acquisition.model import Event, EventKind, GapCause, Numerics, Observation
-from acquisition.registry import available_drivers, available_profiles, build_driver
 from acquisition.replay import Handing
 from acquisition.session import Session
 from acquisition.stamping import GAP_NS, Stamper
-from simulators.cli import devices
 from simulators.faults import OF_THE_DEVICE, FaultKind, FaultyTransport, Injected, Schedule
 from simulators.memory_link import MemoryLink
 from simulators.virtual_time import STARTED_NS, LoopClock, run
+from tests.contracts.coded_devices import SIMULATORS, WITHOUT_CHECK_CODE, code, present, spoken_by, virtual
+
+__all__ = ["virtual"]
 
 LIVED_S = 80
 FAULTY_S = 50.0
 EVERY_S = 6.0
 RECOVERY_S = 13
 """How long one fault may cost readings: a sender without acknowledgement waits ten seconds before it sends again."""
-WITHOUT_CHECKSUM = {"delimited", "hl7", "vigilance"}
-"""A flipped bit in the text of these is a wrong number that nobody can know; nor how Vigilance makes its check byte."""
-WITHOUT_CODE = {"bcc"}
-"""What their simulators show is not the patient's: no value tells when it was said."""
-
 MOST_LAG_S = 12.0
-
-NUMERIC = [channel.id for channel in Catalogue.shipped() if not channel.id.startswith("wf_")]
-
-
-def code(channel: str) -> tuple[float, float]:
-    """Value in the first second, and how much more each second, so that a value tells when the device said it."""
-    if channel in ("ecmo_flow", "ecmo_sweep"):
-        return 1.0, 0.05
-    return (1000.0, 10.0) if "rpm" in channel else (20.0, 1.0)
-
-
-def present() -> dict[str, float]:
-    second = round(asyncio.get_running_loop().time() * NS) // NS  # as the simulators' clocks round
-    return {channel: code(channel)[0] + code(channel)[1] * second for channel in NUMERIC}
-
-
-OPTIONS: Mapping[str, dict[str, Any]] = {"intellivue": {"mode": "mib"}}
-"""A link in memory is a stream of bytes, as a serial line is."""
-
-
-def spoken_by(name: str) -> Callable[[], Driver]:
-    """The driver of a simulated device: its profile's, or the one whose name its own begins with."""
-    candidates: list[tuple[str, str | None]] = [(driver, name) for driver in available_drivers()]
-    if name not in available_profiles(()):
-        candidates = [(driver, None) for driver in available_drivers() if name.startswith(driver)]
-    for driver, profile in candidates:
-        with contextlib.suppress(ConfigError):
-            build_driver(driver, profile, OPTIONS.get(name, {}), Catalogue.shipped(), ())
-            return lambda: build_driver(driver, profile, OPTIONS.get(name, {}), Catalogue.shipped(), ())
-    raise AssertionError(f"no driver speaks to simulators/{name}.py")
 
 
 @dataclass
@@ -122,20 +85,6 @@ async def live(module: ModuleType, driver: Driver, kinds: tuple[FaultKind, ...],
     return story
 
 
-@pytest.fixture
-def virtual(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Simulators that were given no clock read the loop's too."""
-
-    def mono() -> int:
-        try:
-            return round(asyncio.get_running_loop().time() * NS)
-        except RuntimeError:
-            return time.monotonic_ns()
-
-    fake = SimpleNamespace(monotonic_ns=mono, time_ns=lambda: STARTED_NS + mono())
-    monkeypatch.setattr(acquisition.clock, "time", fake)
-
-
 def second_of(channel: str, value: float) -> int | None:
     """When the device said it; None for a number that it never said."""
     base, step = code(channel)
@@ -143,8 +92,9 @@ def second_of(channel: str, value: float) -> int | None:
     return second if abs(base + step * second - value) < 0.3 * step and 0 <= second <= LIVED_S else None
 
 
-def near(story: Story, at_s: float, kinds: tuple[FaultKind, ...], within_s: float) -> bool:
-    return any(each.kind in kinds and at_s - within_s <= each.mono_ns / NS <= at_s + 1 for each in story.injected)
+def near(story: Story, at_s: float, kinds: tuple[FaultKind, ...], within_s: float, pace: int = 1) -> bool:
+    """Whether such a fault befell the reading of a second, which comes within a pace, or the time before it."""
+    return any(each.kind in kinds and at_s - within_s <= each.mono_ns / NS <= at_s + pace for each in story.injected)
 
 
 @dataclass(frozen=True)
@@ -219,7 +169,7 @@ def unaccounted(story: Story, usual: Habits) -> list[int]:
         second
         for second in range(usual.first, LIVED_S - 2 - usual.pace)
         if stored.isdisjoint(range(second, second + usual.pace))
-        and not near(story, second, tuple(FaultKind), RECOVERY_S)
+        and not near(story, second, tuple(FaultKind), RECOVERY_S, usual.pace)
         and not any(a <= STARTED_NS + second * NS <= b for a, b in spans)
     ]
 
@@ -234,9 +184,6 @@ def silent_gaps(story: Story) -> list[str]:
         for a, b in pairwise(times)
         if b - a > limit + NS and not any(a - NS <= begin <= b and cause in set(GapCause) for begin, cause in causes)
     ]
-
-
-SIMULATORS: Mapping[str, Any] = {name: module for name, module in devices().items() if name not in WITHOUT_CODE}
 
 
 @pytest.mark.usefixtures("virtual")
@@ -263,7 +210,7 @@ def test_under_every_fault_each_reading_is_stored_or_missing_for_a_cause(name: s
     if not story.injected:
         assert kind in OF_THE_DEVICE, "a fault of the wire befalls every device"
         return
-    protected = type(driver).__module__.rpartition(".")[2] not in WITHOUT_CHECKSUM
+    protected = name not in WITHOUT_CHECK_CODE
     assert misattributed(story, habits(name), flips_pass=not protected) == []
     assert unaccounted(story, habits(name)) == []
     assert silent_gaps(story) == []
@@ -280,7 +227,7 @@ def second_of_last(story: Story) -> int:
 def test_under_all_faults_together_nothing_is_lost_without_a_cause(name: str, seed: int) -> None:
     driver = spoken_by(name)()
     story = run(live(SIMULATORS[name], driver, tuple(FaultKind), seed))
-    protected = type(driver).__module__.rpartition(".")[2] not in WITHOUT_CHECKSUM
+    protected = name not in WITHOUT_CHECK_CODE
     assert len(story.injected) >= 3
     assert misattributed(story, habits(name), flips_pass=not protected) == []
     assert unaccounted(story, habits(name)) == []
