@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +13,20 @@ from numpy.typing import NDArray
 from acquisition.clock import NS, rfc3339
 from acquisition.model import Quality
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 1180, 190, 92, 74, 46
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 1180, 190, 92, 74, 62
 PANEL, GAP, STRIP = 86, 18, 6
 INK, FAINT, GRID, PAPER = "#1f2933", "#7b8794", "#e4e7eb", "#ffffff"
 WAVE, NUMERIC = "#b8334e", "#17638d"
+WAVES = {"wf_ecg_ii": "#2f6b3a", "wf_pleth": "#1a7f94", "wf_cvp": "#3556a8"}
+"""Of those that monitors draw in a colour of their own; other waves are pressures."""
+UNITS = {"mm[Hg]": "mmHg", "Cel": "°C", "{rev}/min": "rpm", "1": "", "{beat}/min": "/min", "cm[H2O]": "cmH2O"}
+"""UCUM units as people write them."""
 BY_QUALITY = {Quality.GOOD: "#35a07f", Quality.SUSPECT: "#e9a23b", Quality.BAD: "#c8382e"}
 STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600,
          7200, 10_800, 21_600, 43_200, 86_400)  # fmt: skip
 MOST_TICKS = 9
 MOST_DOTS = 400
+MOST_LETTERS = 100
 
 
 @dataclass(slots=True)
@@ -91,6 +97,7 @@ def svg(chart: Chart) -> str:
         _legend(),
     ]
     parts += [_shade(scale, bottom, *gap) for gap in chart.gaps]
+    parts += _labels([(first, words) for first, _, words in chart.gaps], scale, bottom + 50)
     parts += _axis(scale, bottom)
     for number, panel in enumerate(chart.panels):
         parts.append(_panel(panel, scale, TOP + number * (PANEL + GAP)))
@@ -148,18 +155,24 @@ def _shade(scale: _Scale, bottom: float, first: int, last: int, words: str) -> s
 
 
 def _marks(scale: _Scale, bottom: float, marks: Sequence[tuple[int, str]]) -> list[str]:
+    parts = [
+        f'<g><title>{escape(words)}</title><line x1="{scale.x(at):.1f}" y1="{TOP - 8}" x2="{scale.x(at):.1f}" '
+        f'y2="{bottom}" stroke="{INK}" stroke-dasharray="2 3" stroke-opacity="0.55"/></g>'
+        for at, words in marks
+    ]
+    return parts + _labels(marks, scale, TOP - 11)
+
+
+def _labels(said: Sequence[tuple[int, str]], scale: _Scale, y: float) -> list[str]:
+    """Words in a row of their own; those that would lie on others are in a tooltip alone."""
     parts = []
     free = -1.0
-    for at, words in marks:
-        x = scale.x(at)
-        parts.append(
-            f'<g><title>{escape(words)}</title><line x1="{x:.1f}" y1="{TOP - 8}" x2="{x:.1f}" y2="{bottom}" '
-            f'stroke="{INK}" stroke-dasharray="2 3" stroke-opacity="0.55"/></g>'
-        )
-        shown = words if len(words) <= 44 else words[:43] + "…"
+    for at, words in said:
+        shown = words if len(words) <= MOST_LETTERS else words[: MOST_LETTERS - 1] + "…"
         width = 5.6 * len(shown)
-        if x > free and x + width < WIDTH - 8:  # words that would lie on others are in the line's tooltip alone
-            parts.append(f'<text x="{x:.1f}" y="{TOP - 11}" font-size="10.5" fill="{FAINT}">{escape(shown)}</text>')
+        x = min(scale.x(at), WIDTH - 8 - width)
+        if x > free:
+            parts.append(f'<text x="{x:.1f}" y="{y:.1f}" font-size="10.5" fill="{FAINT}">{escape(shown)}</text>')
             free = x + width + 6
     return parts
 
@@ -170,20 +183,23 @@ def _panel(panel: Panel, scale: _Scale, top: int) -> str:
     low, high = (float(present.min()), float(present.max())) if present.size else (0.0, 1.0)
     margin = (high - low) * 0.06 or abs(high) * 0.02 or 0.5
     low, high = low - margin, high + margin
-    colour = WAVE if panel.is_wave else NUMERIC
+    colour = WAVES.get(panel.name, WAVE) if panel.is_wave else NUMERIC
+    ends = [(high - margin, top + 12), (low + margin, floor - STRIP - 6)]
+    if present.size and present.min() == present.max():
+        ends = [(float(present[0]), top + PANEL / 2 + 1)]
     parts = [
         f'<text x="24" y="{top + 16}" font-weight="600">{escape(panel.name)}</text>',
-        f'<text x="24" y="{top + 32}" fill="{FAINT}">{escape(panel.unit)}</text>',
+        f'<text x="24" y="{top + 32}" fill="{FAINT}">{escape(UNITS.get(panel.unit, panel.unit))}</text>',
         f'<line x1="{LEFT}" y1="{floor}" x2="{WIDTH - RIGHT}" y2="{floor}" stroke="{GRID}"/>',
         *(
-            f'<text x="{LEFT - 8}" y="{y}" text-anchor="end" fill="{FAINT}" font-size="11">{value:.4g}</text>'
-            for value, y in ((high - margin, top + 12), (low + margin, floor - STRIP - 6))
+            f'<text x="{LEFT - 8}" y="{y}" text-anchor="end" fill="{FAINT}" font-size="11">{_number(value)}</text>'
+            for value, y in ends
             if present.size
         ),
         *_curves(panel, scale, colour, lambda value: top + 4 + (high - value) / (high - low) * (PANEL - STRIP - 10)),
     ]
     if present.size:
-        last = f"{present[-1]:.4g}"
+        last = _number(present[-1])
         parts.append(
             f'<text x="{WIDTH - RIGHT + 8}" y="{top + PANEL / 2:.0f}" fill="{colour}" font-size="15">{last}</text>'
         )
@@ -207,13 +223,26 @@ def _curves(panel: Panel, scale: _Scale, colour: str, height: Callable[[float], 
         times, values = _thinned(panel.times[kept], panel.values[kept], scale)
         points = [f"{scale.x(int(at)):.1f},{height(float(value)):.1f}" for at, value in zip(times, values, strict=True)]
         if len(points) > 1:
+            corners = " ".join(points if panel.is_wave else _steps(points))
             parts.append(
-                f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="1.3" '
+                f'<polyline points="{corners}" fill="none" stroke="{colour}" stroke-width="1.3" '
                 'stroke-linejoin="round"/>'
             )
         if not panel.is_wave and len(points) <= MOST_DOTS:
             parts += [_dot(point, colour) for point in points]
     return parts
+
+
+def _steps(points: Sequence[str]) -> list[str]:
+    """A value is drawn until the next one comes: nothing is known of the time between."""
+    drawn = [points[0]]
+    for before, after in pairwise(points):
+        drawn += [f"{after.partition(',')[0]},{before.partition(',')[2]}", after]
+    return drawn
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
 def _dot(point: str, colour: str) -> str:

@@ -160,7 +160,7 @@ def diff(
 @trace_app.command("plot")
 def plot(
     trace: TracePath,
-    target: Annotated[Path, typer.Argument(help="Picture: .svg or .html.")],
+    target: Annotated[Path, typer.Argument(help="Picture: .svg, .html or .png.")],
     driver: Driver = None,
     profile: Profile = None,
     option: Options = None,

@@ -213,7 +213,8 @@ class DriMonitor:
         if self._sources is not None:
             source = self._sources.get(wave)
             taken = np.empty(0) if source is None else source.take(count)
-            return np.where(taken == MISSING_COUNT, INVALID, np.clip(taken, LEAST + 1, MOST)).astype(int).tolist()
+            shown = np.where(taken == MISSING_COUNT, INVALID, np.clip(taken, LEAST + 1, MOST))
+            return [int(count) for count in shown]
         values = self._readings()
         if wave == 4 and self._pressure:
             return [round(100 * self._next_pressure()) for _ in range(count)]

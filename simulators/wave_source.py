@@ -71,4 +71,5 @@ class Resampled:
         self._taken += counts.size
         passed = min(int(self._taken * self._step) - self._first, self._held.size)
         self._held, self._first = self._held[passed:], self._first + passed
-        return counts.astype(np.int32)
+        taken: NDArray[np.int32] = counts.astype(np.int32)
+        return taken

@@ -5,14 +5,17 @@ import json
 import shutil
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Numerics, json_line
 from acquisition.replay import Replayed
+from acquisition.strip_chart import Chart, Panel, svg
 from acquisition.trace import Mark, TraceHeader, TraceWriter, read_trace
 from tests.acquisition.command import Run, runner
 
@@ -192,6 +195,49 @@ def test_a_picture_has_every_signal_its_quality_and_the_gap(run: Run, tmp_path: 
     assert len(lines) == 2  # not joined over the gap
 
 
+def test_a_number_is_drawn_until_the_next_one_comes_and_shown_with_all_its_digits(run: Run, tmp_path: Path) -> None:
+    trace = flow_trace(tmp_path / "a.trace", 3500, 3500, 3600, 12_345)
+    assert run("trace", "plot", trace, tmp_path / "a.svg", *PROFILE, "--channels", "ecmo_flow")[0] == 0
+    root = ElementTree.parse(tmp_path / "a.svg").getroot()  # noqa: S314 - our own file
+    (drawn,) = (each.get("points", "").split() for each in root.iter("{http://www.w3.org/2000/svg}polyline"))
+    corners = [tuple(map(float, each.split(","))) for each in drawn]
+    assert len(corners) == 5
+    assert all(a[0] == b[0] or a[1] == b[1] for a, b in pairwise(corners))
+    texts = ["".join(each.itertext()) for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"12.35", "3.5", "L/min"} <= set(texts)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.0, "0"), (-0.3735, "-0.3735"), (65_535.0, "65,535"), (9999.0, "9999")])
+def test_a_large_number_beside_a_curve_has_no_exponent(value: float, shown: str) -> None:
+    times = np.array([0, 10**9], dtype=np.int64)
+    panel = Panel("sim_counter", "1", times, np.array([value, value]), [], is_wave=False)
+    texts = [each.text for each in ElementTree.fromstring(svg(Chart("", "", [panel]))).iter()]  # noqa: S314 - our own
+    assert texts.count(shown) == 2  # beside the curve and as the last value, each once
+
+
+def test_without_a_converter_a_png_is_refused_with_what_to_do(
+    run: Run, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, _, err = run("trace", "plot", trace, tmp_path / "a.png", *PROFILE)
+    assert code == 2
+    assert "librsvg2-bin" in err
+    assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.system
+def test_a_png_has_the_pixels_of_the_drawing_twice_over(run: Run, trace: Path, tmp_path: Path) -> None:
+    if shutil.which("rsvg-convert") is None:
+        pytest.skip("RSVG-CONVERT ABSENT: apt-get install librsvg2-bin")
+    assert run("trace", "plot", trace, tmp_path / "a.png", *PROFILE)[0] == 0
+    assert run("trace", "plot", trace, tmp_path / "a.svg", *PROFILE)[0] == 0
+    root = ElementTree.parse(tmp_path / "a.svg").getroot()  # noqa: S314 - our own file
+    data = (tmp_path / "a.png").read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    size = [int.from_bytes(data[at : at + 4], "big") for at in (16, 20)]
+    assert size == [2 * int(root.get(name, "0")) for name in ("width", "height")]
+
+
 def test_a_page_is_a_picture_that_needs_nothing_else(run: Run, trace: Path, tmp_path: Path) -> None:
     assert run("trace", "plot", trace, tmp_path / "a.html", *PROFILE)[0] == 0
     text = (tmp_path / "a.html").read_text()
@@ -209,7 +255,7 @@ def test_an_hour_of_wave_makes_no_larger_picture_than_its_pixels(tmp_path: Path,
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("plot", "{trace}", "a.gif", *PROFILE), ".svg or .html"),
+        (("plot", "{trace}", "a.gif", *PROFILE), ".svg, .html or .png"),
         (("plot", "{trace}", "a.svg", *PROFILE, "--channels", "hr"), "nothing to draw"),
         (("cut", "{trace}", "b.trace", "--from", "soon"), "not a time"),
         (("cut", "{trace}", "b.trace", "--direction", "up"), "received or sent"),

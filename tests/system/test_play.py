@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from pathlib import Path
 
@@ -34,12 +35,17 @@ async def test_the_command_plays_a_real_recording_over_a_wire_into_the_journal_o
         sys.executable, "-m", "simulators.cli", "play", str(shared_data / RECORD), "--as", protocol,
         "--link", here, "--speed", f"{SPEED:g}", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    assert process.stdout is not None
-    told = (await process.stdout.readline()).decode().strip().replace("0.0.0.0", "127.0.0.1")
-    config = write_config(tmp_path, device("mon", protocol, told, "gap_after_s = 30"), commit_ms=20)
-    async with daemon(config, ScaledClock(SPEED)):
-        _, complained = await process.communicate()
+    try:
+        assert process.stdout is not None
+        told = (await process.stdout.readline()).decode().strip().replace("0.0.0.0", "127.0.0.1")
+        config = write_config(tmp_path, device("mon", protocol, told, "gap_after_s = 30"), commit_ms=20)
+        async with daemon(config, ScaledClock(SPEED)):
+            _, complained = await process.communicate()
         assert process.returncode == 0, told + complained.decode()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
     assert complained.decode().splitlines()[0] == "left out: V"
     stored = JournalReader(tmp_path / "journal").query(devices={"mon"}, channels={"wf_abp"})
     blocks = [each for each in stored if isinstance(each, Waveform)]
