@@ -309,7 +309,8 @@ class Session:
         values = self.status.values
         for observation in observations:
             if isinstance(observation, Numerics):
-                values.update(observation.values.keys())
+                for channel in observation.values:
+                    values[channel] += 1
             elif isinstance(observation, Waveform):
                 values[observation.channel] += len(observation.raw) // 4
             else:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, NamedTuple, Self
+from functools import lru_cache
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +22,7 @@ from acquisition.wire.text_layouts import Columns, Fixed, Header, Layout, Pairs,
 from acquisition.wire.text_records import Column, LinePattern, RecordKind, TextChecksum, resolve, time_parts
 
 NS_PER_S = 1_000_000_000
+REMEMBERED_FIELDS = 512
 MAX_PATTERN_LINE = 512
 """Longest line that is matched against a pattern: work may grow faster than the line."""
 _DATE = {"year", "month", "day"}
@@ -130,22 +132,40 @@ class DelimitedOptions(DriverOptions):
     channels: dict[str, str] = Field(default_factory=dict)
 
 
-class _Take(NamedTuple):
-    """What is done with the field of one column; value = number * scale * factor + offset, if it has a channel."""
+class _Reader:
+    """What the fields of one column say; devices repeat themselves, so the last ones are remembered.
 
-    column: Column
-    has_states: bool
-    is_time: bool
-    channel: str | None
-    factor: float = 1.0
-    offset: float = 0.0
+    Args:
+        column: Whose fields.
+        states: Text to the state it stands for.
+        conversion: Factor and offset to the catalogue's unit; None if the number is not kept.
+    """
 
-    @classmethod
-    def of(cls, column: Column, channel: str | None, conversions: Mapping[str, tuple[float, float]]) -> Self:
-        """Of a column that goes to `channel`."""
-        is_time = column.type == "time"
-        fixed = (column, is_time or column.type == "decimal", is_time, channel)
-        return cls(*fixed) if channel is None else cls(*fixed, *conversions[channel])
+    def __init__(self, column: Column, states: Mapping[str, State], conversion: tuple[float, float] | None) -> None:
+        self._column = column
+        self._states = states if column.type in ("decimal", "time") else {}
+        self._conversion = conversion
+        self.read = lru_cache(REMEMBERED_FIELDS)(self._read)
+
+    def _read(self, field: str) -> float | State | Mapping[str, int] | None:
+        """Its number in the catalogue's unit, its state, its parts of a time, or nothing that is kept.
+
+        Raises:
+            ValueError: it has not the form that the column must have.
+        """
+        column = self._column
+        number = column.number(field)
+        state = next((state for mark, state in self._states.items() if is_run(number, mark)), None)
+        if state is not None:
+            return state
+        if not column.matches(number):
+            raise ValueError(column.name)
+        if column.type == "time":
+            return time_parts(field, column.format) or {}
+        if self._conversion is None:
+            return None
+        factor, offset = self._conversion
+        return _finite(float(number) * column.scale * factor + offset)
 
 
 class DelimitedDriver(Driver):
@@ -164,19 +184,21 @@ class DelimitedDriver(Driver):
         self._cutter = LineCutter(profile.terminator.encode(profile.encoding), profile.max_line)
         self._layout = profile.layout(profile.column)
         self._channels, conversions = resolve(profile.column, options.channels, catalogue)
-        channels = [self._channels.get(column.label or "") for column in profile.column]
-        self._takes = [_Take.of(*each, conversions) for each in zip(profile.column, channels, strict=True)]
-        # What does not begin as a state of the profile does is none: most fields are numbers and need no closer look.
-        self._state_begins = frozenset(mark[:1] for mark in profile.states)
+        self._targets = [self._channels.get(column.label or "") for column in profile.column]
+        self._reads = [
+            _Reader(column, profile.states, None if channel is None else conversions[channel]).read
+            for column, channel in zip(profile.column, self._targets, strict=True)
+        ]
         self._flagged = [(place, column.bits) for place, column in enumerate(profile.column) if column.bits]
         self._telling = [(place, column.name) for place, column in enumerate(profile.column) if column.tell]
+        self._period = round(profile.period_s * NS_PER_S)
         self._told: dict[str, str] = {}
         self._awaiting = False
 
     @property
     def period_ns(self) -> int:
         """Nanoseconds from one line to the next."""
-        return round(self.profile.period_s * NS_PER_S)
+        return self._period
 
     def may_send(self, frame: bytes) -> bool:
         """Only the profile's question; nothing at all to a device that talks by itself."""
@@ -257,26 +279,18 @@ class DelimitedDriver(Driver):
         values: dict[str, float] = {}
         states: dict[str, State] = {}
         time: dict[str, int] = {}
-        for take, field in zip(self._takes, fields, strict=True):
-            number = take.column.number(field) if take.column.suffix else field
-            state = self._state(number) if take.has_states else None
-            if state is None and not take.column.matches(number):
-                raise ValueError(take.column.name)
-            if take.is_time and state is None:
-                time |= time_parts(field, take.column.format) or {}
-            if take.channel is None:
-                continue
-            if state is None:
-                values[take.channel] = _finite(float(number) * take.column.scale * take.factor + take.offset)
-            else:
-                states[take.channel] = state
+        for read, channel, field in zip(self._reads, self._targets, fields, strict=True):
+            said = read(field)
+            if isinstance(said, float):
+                if channel is not None:
+                    values[channel] = said
+            elif isinstance(said, State):
+                if channel is not None:
+                    states[channel] = said
+            elif said is not None:
+                time |= said
         self._apply_bits(fields, values, states)
         return values, states, WallTime(**time) if time.keys() >= _DATE else None
-
-    def _state(self, field: str) -> State | None:
-        if field[:1] not in self._state_begins:
-            return None
-        return next((state for mark, state in self.profile.states.items() if is_run(field, mark)), None)
 
     def _apply_bits(self, fields: list[str], values: Mapping[str, float], states: dict[str, State]) -> None:
         flags: dict[str, State] = {}

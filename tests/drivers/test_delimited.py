@@ -4,10 +4,12 @@ import tomllib
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from acquisition.catalogue import Catalogue, shipped_config
-from acquisition.driver import Notice, Reading
+from acquisition.driver import Emission, Notice, Reading
 from acquisition.errors import ConfigError, ForbiddenFrameError
 from acquisition.model import State
 from drivers.delimited import DelimitedDriver
@@ -270,3 +272,29 @@ def test_a_profile_that_contradicts_itself_is_refused(changes: dict[str, Any]) -
 def test_a_profile_is_needed() -> None:
     with pytest.raises(ConfigError, match="needs a profile"):
         DelimitedDriver.build({}, Catalogue.shipped())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lines=st.lists(
+        st.tuples(
+            st.sampled_from([b"3500", b"-3588", b"----", b"3x", b"", b"+41", b"35 00", b"3500.0"]),
+            st.sampled_from([b"00", b"0A", b"zz"]),
+        ),
+        max_size=12,
+    )
+)
+def test_what_was_read_before_changes_nothing_of_what_a_line_says(lines: list[tuple[bytes, bytes]]) -> None:
+    said = [b"%s 40 100 1.00 %s 3500 %s    +41 \r\n" % (flags, flow, flow) for flow, flags in lines]
+    together = emissions_of(said)
+    alone = [each for line in said for each in emissions_of([line])]
+    assert [each for each in together if isinstance(each, Reading)] == [
+        each for each in alone if isinstance(each, Reading)
+    ]
+
+
+def emissions_of(lines: list[bytes]) -> list[Emission]:
+    driver = emtec()
+    for line in lines:
+        driver.receive(line, 0)
+    return driver.take_emissions()

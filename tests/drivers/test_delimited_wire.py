@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from acquisition.wire.delimited import LineCutter, Piece, is_run, split_fields
 
@@ -58,8 +56,3 @@ def test_a_run_is_one_character_filling_the_field_or_the_very_text() -> None:
     assert not is_run("---", "--")
     assert not is_run("-3", "-")
     assert not is_run("", "-")
-
-
-@given(mark=st.text("-.*E", max_size=3), field=st.text("-.*E1", max_size=6))
-def test_a_field_is_never_a_mark_that_it_does_not_begin_with(mark: str, field: str) -> None:
-    assert not is_run(field, mark) or field[:1] == mark[:1]
