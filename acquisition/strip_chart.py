@@ -184,7 +184,7 @@ def _panel(panel: Panel, scale: _Scale, top: int) -> str:
     margin = (high - low) * 0.06 or abs(high) * 0.02 or 0.5
     low, high = low - margin, high + margin
     colour = WAVES.get(panel.name, WAVE) if panel.is_wave else NUMERIC
-    ends = [(high - margin, top + 12), (low + margin, floor - STRIP - 6)]
+    ends: list[tuple[float, float]] = [(high - margin, top + 12), (low + margin, floor - STRIP - 6)]
     if present.size and present.min() == present.max():
         ends = [(float(present[0]), top + PANEL / 2 + 1)]
     parts = [

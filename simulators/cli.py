@@ -8,6 +8,7 @@ import pkgutil
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -65,7 +66,7 @@ def scenario(
     pace = _speed(speed)
     path = out / f"{read.name}.truth.jsonl.zst"
     out.mkdir(parents=True, exist_ok=True)
-    _until_stopped(run_scenario(read, path, pace))
+    _until_stopped(run_scenario(read, path, pace, partial(typer.echo, err=True)))
     typer.echo(path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from acquisition.clock import NS, ScaledClock, from_rfc3339
@@ -18,25 +18,32 @@ EPOCH_NS = from_rfc3339("2026-01-01T00:00:00Z")
 TURN_S = 60.0
 PACED_TURN_S = 0.1
 PATIENCE_S = 20.0
+HOUR_S = 3600
 
 
-async def run_scenario(scenario: Scenario, path: Path, speed: float | None) -> None:
+async def run_scenario(scenario: Scenario, path: Path, speed: float | None, tell: Callable[[str], None]) -> None:
     """Lives through a scenario and writes the ground truth.
 
     Args:
         scenario: What happens.
         path: Of the new file.
         speed: How much faster than real; None as fast as the processor goes.
+        tell: Gets a sentence at the end: how much was lived through, and how fast.
     """
     life = Life(scenario)
     clock = ScaledClock(speed or 1.0)
     start = clock.now().mono_ns
-    with TruthWriter(path, life, EPOCH_NS) as truth:
-        while not life.over:
-            turn = TURN_S if speed is None else PACED_TURN_S * speed
-            truth.live_until(min(scenario.duration_s, life.time_s + turn))
-            due = start + round(life.time_s * NS)
-            await asyncio.sleep(0.0 if speed is None else clock.seconds_until(due))
+    try:
+        with TruthWriter(path, life, EPOCH_NS) as truth:
+            while not life.over:
+                turn = TURN_S if speed is None else PACED_TURN_S * speed
+                truth.live_until(min(scenario.duration_s, life.time_s + turn))
+                due = start + round(life.time_s * NS)
+                await asyncio.sleep(0.0 if speed is None else clock.seconds_until(due))
+    finally:
+        took_s = max(1e-9, (clock.now().mono_ns - start) / NS / (speed or 1.0))
+        whole = "" if life.over else f" of {scenario.duration_s / HOUR_S:g}; STOPPED, the truth ends there"
+        tell(f"{life.time_s / HOUR_S:.4g} h{whole}: {life.time_s / took_s:,.0f} times as fast as real")
 
 
 async def run_ward(beds: int, directory: Path, scenario: str, devices: Sequence[str], speed: float) -> None:

@@ -7,9 +7,15 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from acquisition.catalogue import Catalogue
 from acquisition.journal.reader import JournalReader
+from acquisition.model import Waveform
+from acquisition.registry import build_driver
+from acquisition.replay import replay
 from simulators.truth import read_truth
 from tests.processes import all_said
 from tests.system.beds import until
@@ -37,21 +43,22 @@ async def finished(line: str, directory: Path) -> str:
     return told
 
 
-async def ended(process: asyncio.subprocess.Process) -> None:
+async def ended(process: asyncio.subprocess.Process) -> str:
     process.send_signal(signal.SIGTERM)
     told, _ = await all_said(process)
     assert process.returncode == 0, told
+    return told
 
 
 @pytest.mark.timeout(400)  # a weaning trial, and beds that end in order
 async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> None:
-    listing, weaning, days, bed, run, some, ward, own = COMMANDS
+    listing, weaning, days, bed, run, some, ward, own, play, record = COMMANDS
     assert "weaning" in await finished(listing, tmp_path)
-    assert (await finished(weaning, tmp_path)).strip() == "truth/weaning.truth.jsonl.zst"
+    assert (await finished(weaning, tmp_path)).splitlines()[-1] == "truth/weaning.truth.jsonl.zst"
 
     long = await start(days, tmp_path)
     await asyncio.sleep(3)  # of its eight minutes
-    await ended(long)
+    assert "of 120; STOPPED" in await ended(long)
     assert next(read_truth(tmp_path / "truth" / "levoecmo-five-days.truth.jsonl.zst"))["phenotype"] == "P1"
 
     living = await start(bed, tmp_path)
@@ -75,6 +82,23 @@ async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> No
         await ended(process)
 
     (tmp_path / "mine.toml").write_text(re.findall(r"```toml\n(.+?)```", PAGE, re.DOTALL)[0])
-    assert (await finished(own, tmp_path)).strip() == "truth/mine.truth.jsonl.zst"
+    assert (await finished(own, tmp_path)).splitlines()[-1] == "truth/mine.truth.jsonl.zst"
     events = [line["event"] for line in read_truth(tmp_path / "truth" / "mine.truth.jsonl.zst") if "event" in line]
     assert events == ["bleeding", "slower, and the monitor is unplugged"]
+
+    play, record = (line.replace("///tmp", f"//{tmp_path}") for line in (play, record))
+    (head,) = re.findall(r"```csv\n(.+?)\n```", PAGE, re.DOTALL)
+    rows = [f"{n / 125:.3f},{80 + n % 40},0.001" for n in range(3, 6 * 125)]
+    (tmp_path / "arterial.csv").write_text("\n".join([head, *rows]) + "\n")
+    playing = await start(play, tmp_path)
+    await until((tmp_path / "monitor").exists)
+    await finished(record, tmp_path)
+    assert "left out: airway" in (await playing.communicate())[0].decode()
+    assert playing.returncode == 0
+    shown: list[NDArray[np.int32]] = []
+    await replay(
+        tmp_path / "monitor.trace",
+        build_driver("dri", None, {}, Catalogue.shipped(), ()),
+        lambda each: shown.append(each.counts) if isinstance(each, Waveform) else None,
+    )
+    assert np.concatenate(shown).size == 6 * 100
