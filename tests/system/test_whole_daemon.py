@@ -14,10 +14,12 @@ from acquisition.catalogue import Catalogue
 from acquisition.clock import ScaledClock
 from acquisition.health import Health
 from acquisition.journal.reader import JournalReader
-from acquisition.model import Numerics, Waveform, json_line
+from acquisition.model import Event, EventKind, Numerics, Waveform, json_line
 from acquisition.recording import trace_files
 from acquisition.registry import build_driver
 from acquisition.replay import replay
+from acquisition.session import LinkState
+from acquisition.trace import TraceHeader, TraceWriter
 from simulators.hl7_monitor import Hl7Monitor
 from simulators.links import attached
 from simulators.sim_pump_console import SimPumpConsole
@@ -135,3 +137,29 @@ async def test_two_daemons_never_write_one_journal(tmp_path: Path) -> None:
         _, told = await all_said(process)
         assert process.returncode == 1
         assert "another process writes this journal" in told
+
+
+async def test_a_daemon_tells_which_raw_traces_had_to_go_for_their_quota(tmp_path: Path) -> None:
+    header = TraceHeader("serial:///dev/ttyS0", "delimited", "2026-01-01T00:00:00Z")
+    with TraceWriter(tmp_path / "source.trace", header) as writer:
+        for number in range(400):
+            writer.write(number * 10**9, "<", b"00 40 100 1.00 %7d    3500    3500    +41 \r\n" % (3500 + number % 9))
+    table = device(
+        "flow", "delimited", f"trace://{tmp_path}/source.trace?speed=max", 'profile = "emtec_bioprott"',
+        'record = { file = "kept.trace", file_mb = 0.01, quota_mb = 0.02 }',
+    )  # fmt: skip
+    config = write_config(tmp_path, table)
+
+    def told() -> list[Event]:
+        events = JournalReader(tmp_path / "journal").query(kinds={"event"})
+        return [each for each in events if isinstance(each, Event) and each.event is EventKind.RETENTION]
+
+    async with daemon(config) as running:
+        await until(lambda: [each.status.state for each in running.sessions] == [LinkState.ENDED])
+        await until(lambda: len(told()) >= 2)
+    events = told()
+    assert {each.detail["device"] for each in events} == {"flow"}
+    assert [each.detail["files_in_all"] for each in events] == list(range(1, len(events) + 1))
+    left = {file.name for file in trace_files(tmp_path / "kept.trace")}
+    assert left
+    assert not left & {each.detail["first"] for each in events}
