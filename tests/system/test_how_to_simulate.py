@@ -93,7 +93,7 @@ async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> No
     playing = await start(play, tmp_path)
     await until((tmp_path / "monitor").exists)
     await finished(record, tmp_path)
-    assert "left out: airway" in (await playing.communicate())[0].decode()
+    assert "left out: airway" in (await all_said(playing))[0]
     assert playing.returncode == 0
     shown: list[NDArray[np.int32]] = []
     await replay(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from acquisition.clock import ScaledClock
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Waveform
 from simulators.recordings import read_recording
+from tests.processes import all_said
 from tests.system.beds import daemon, device, write_config
 from tests.system.servers import free_port
 
@@ -35,18 +35,13 @@ async def test_the_command_plays_a_real_recording_over_a_wire_into_the_journal_o
         sys.executable, "-m", "simulators.cli", "play", str(shared_data / RECORD), "--as", protocol,
         "--link", here, "--speed", f"{SPEED:g}", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        told = (await process.stdout.readline()).decode().strip().replace("0.0.0.0", "127.0.0.1")
-        config = write_config(tmp_path, device("mon", protocol, told, "gap_after_s = 30"), commit_ms=20)
-        async with daemon(config, ScaledClock(SPEED)):
-            _, complained = await process.communicate()
-        assert process.returncode == 0, told + complained.decode()
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-    assert complained.decode().splitlines()[0] == "left out: V"
+    assert process.stdout is not None
+    told = (await process.stdout.readline()).decode().strip().replace("0.0.0.0", "127.0.0.1")
+    config = write_config(tmp_path, device("mon", protocol, told, "gap_after_s = 30"), commit_ms=20)
+    async with daemon(config, ScaledClock(SPEED)):
+        _, complained = await all_said(process)
+    assert process.returncode == 0, told + complained
+    assert complained.splitlines()[0] == "left out: V"
     stored = JournalReader(tmp_path / "journal").query(devices={"mon"}, channels={"wf_abp"})
     blocks = [each for each in stored if isinstance(each, Waveform)]
     values = np.concatenate([each.samples for each in blocks])
