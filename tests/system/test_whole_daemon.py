@@ -14,7 +14,7 @@ from acquisition.catalogue import Catalogue
 from acquisition.clock import ScaledClock
 from acquisition.health import Health
 from acquisition.journal.reader import JournalReader
-from acquisition.model import Numerics, Waveform, json_line
+from acquisition.model import Event, EventKind, Numerics, Waveform, json_line
 from acquisition.recording import trace_files
 from acquisition.registry import build_driver
 from acquisition.replay import replay
@@ -121,6 +121,9 @@ async def test_what_was_recorded_live_replays_to_the_very_observations_that_were
         assert replayed == [json_line(observation) for observation in live]
         assert len(replayed) >= 4
         if profile:
+            events = JournalReader(tmp_path / "journal").query(devices={name}, kinds={"event"})
+            told = [each for each in events if isinstance(each, Event) and each.event is EventKind.IDENTITY]
+            assert [each.detail["identity"] for each in told] == [dict(driver.identity)]
             counts = [json.loads(line)["values"]["sim_counter"] for line in replayed]
             assert consecutive(counts)
 
