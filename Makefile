@@ -84,7 +84,9 @@ servers: ## install the Debian packages that the tests talk to, where missing
 
 PEERS := build/peers/.installed-3.8.5
 
-bench: venv $(PEERS) ## measure speed and footprint beside peers, six minutes (FULL=1 with 10^9 samples: 2 GB)
+READERS := build/readers/.installed-2.6.0-1.7.2
+
+bench: venv $(PEERS) $(READERS) ## measure speed and footprint beside peers, six minutes (FULL=1 with 10^9 samples: 2 GB)
 	@$(MAKE) --no-print-directory servers || echo "The rows of these will say that they were not measured" >&2
 	FULL=$(FULL) $(BIN)/python -m benchmarks
 
@@ -94,6 +96,12 @@ $(PEERS):
 	@$(PYTHON) -m venv $(@D)
 	@if $(@D)/bin/python -m pip install --quiet thingsboard-gateway==3.8.5; then touch $@; \
 	else echo "It cannot be installed: its rows will say that it was not measured" >&2; fi
+
+$(READERS):
+	@echo "Installing atriumdb and vitaldb, whose reading is measured beside ours, into $(@D)"
+	@$(PYTHON) -m venv $(@D)
+	@if $(@D)/bin/python -m pip install --quiet atriumdb==2.6.0 vitaldb==1.7.2; then touch $@; \
+	else echo "They cannot be installed: their rows will say that they were not measured" >&2; fi
 
 # Pins and hashes only: where packages come from is the installing machine's business.
 requirements: venv ## pin and hash what a deployment installs

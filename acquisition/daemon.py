@@ -25,6 +25,7 @@ from acquisition.growth import hours
 from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth, told
 from acquisition.heartbeat import Heartbeat
 from acquisition.housekeeping import Housekeeper
+from acquisition.identity_watch import IdentityWatch
 from acquisition.interfaces import Sink
 from acquisition.journal.backlog import SinkBytes
 from acquisition.journal.journal import Journal
@@ -195,11 +196,13 @@ class Daemon:
             forwarder: sink.timeout_s for forwarder, sink in zip(self.forwarders, self.config.sink, strict=True)
         }
         heartbeat = Heartbeat(self._real, patience, journal, clock)
+        identities = IdentityWatch(self._real, clock, journal.append)
         while True:
             stepped = self._clock_watch.look()
             if stepped is not None:
                 for session in self.sessions:
                     session.stamper.clock_stepped(stepped)
+            identities.look()
             self._write_status(journal, clock)
             self._stuck = tuple(heartbeat.beat(self.latest))
             await asyncio.sleep(HEARTBEAT_S)

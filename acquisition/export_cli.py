@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from acquisition.archive.export import proof
+from acquisition.archive.export.clif import Mapping
 from acquisition.archive.export.dataset import export as write
 from acquisition.archive.export.pseudonyms import Pseudonyms, read_key
 from acquisition.archive.export.request import Format, Request
@@ -53,7 +54,7 @@ def export(
     channels: Channels = None,
     from_: From = None,
     to: To = None,
-    format_: Annotated[str, typer.Option("--format", help="parquet, csv, wfdb or edf.")] = "parquet",
+    format_: Annotated[str, typer.Option("--format", help="parquet, csv, wfdb, edf or atriumdb.")] = "parquet",
     every: Annotated[str, typer.Option(help="Length of a bucket of the wide table.")] = "1m",
     times: Annotated[
         str, typer.Option(help="relative: hours since randomisation, or ECMO start; or utc.")
@@ -63,6 +64,14 @@ def export(
     ] = None,
     request: Annotated[str, typer.Option(help="Name of the data request: each has names of its own.")] = "",
     free_text: Annotated[bool, typer.Option("--free-text", help="Keep what people and devices wrote.")] = False,
+    clif: Annotated[
+        str,
+        typer.Option(
+            metavar="CATEGORY",
+            help="Also write the table ecmo_mcs of CLIF; how the patient is connected: VA_ECMO, VV_ECMO ...",
+        ),
+    ] = "",
+    omop: Annotated[bool, typer.Option("--omop", help="Also write the table MEASUREMENT of OMOP.")] = False,
     role: Annotated[str, typer.Option(help="blinded, or unblinded to keep what tells of the study drug.")] = "blinded",
     ledger: Annotated[
         Path | None, typer.Option(help="Chain of data sets; by default exports.jsonl beside the data set.")
@@ -73,6 +82,7 @@ def export(
         ("--format", format_, [form.value for form in Format]),
         ("--times", times, ["relative", "utc"]),
         ("--role", role, ROLES),
+        ("--clif", clif, ["", *Mapping.shipped().device_categories]),
     ):
         if word not in known:
             raise ConfigError([f"{name} {word}{nearest(word, known)}"])
@@ -91,6 +101,8 @@ def export(
         unblinded=role == "unblinded",
         pseudonyms=Pseudonyms() if pseudonymize is None else Pseudonyms(read_key(pseudonymize, out), request),
         channels=named(channels),
+        clif=clif,
+        omop=omop,
         about={} if config is None else load_config(config, for_sinks=False).model_dump(mode="json"),
     )
     with Progress(console=err, transient=True, disable=not sys.stderr.isatty()) as bar:

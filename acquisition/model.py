@@ -51,6 +51,7 @@ class EventKind(StrEnum):
     DAEMON = "daemon"
     EPISODE = "episode"
     RETENTION = "retention"
+    IDENTITY = "identity"
 
 
 class GapCause(StrEnum):

@@ -77,7 +77,7 @@ def query(
     format_: Annotated[str, typer.Option("--format", help="csv, json, parquet or table.")] = "csv",
     out: Annotated[Path | None, typer.Option(help="File to write in place of standard output.")] = None,
     picture: Annotated[
-        Path | None, typer.Option("--plot", help="Draw the channels into this .html file instead.")
+        Path | None, typer.Option("--plot", help="Draw the channels into this .html, .png or .svg file instead.")
     ] = None,
 ) -> None:
     """Print readings of a bed or a subject from a journal or an InfluxDB, also while the daemon runs."""

@@ -16,6 +16,7 @@ from benchmarks import (
     latency,
     load,
     queues,
+    reading,
     replay_speed,
 )
 from benchmarks.processes import BUILD
@@ -32,6 +33,7 @@ MEASUREMENTS = (
     drain.measure,
     growth.measure,
     export_speed.measure,
+    reading.measure,
     load.measure,
 )
 

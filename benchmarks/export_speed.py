@@ -19,14 +19,14 @@ RUN_DAYS = 10
 def measure(hours: int = HOURS, long_hours: int = LONG_HOURS, days: int = RUN_DAYS) -> list[Result]:
     """Four waves at 250 Hz and eight numerics at 1 Hz; each figure of a process of its own."""
     with scratch() as directory:
-        _child("fill", directory / "short", str(hours), "waves")
-        parquet = _child("export", directory / "short", "parquet")
-        csv = _child("export", directory / "short", "csv")
-        _child("fill", directory / "long", str(long_hours), "waves")
-        long = _child("export", directory / "long", "parquet")
-        _child("fill", directory / "run", str(24 * days), "numerics")
-        answer = _child("query", directory / "run", str(days))
-        command = _child("command", directory / "run", str(days))
+        child("fill", directory / "short", str(hours), "waves")
+        parquet = child("export", directory / "short", "parquet")
+        csv = child("export", directory / "short", "csv")
+        child("fill", directory / "long", str(long_hours), "waves")
+        long = child("export", directory / "long", "parquet")
+        child("fill", directory / "run", str(24 * days), "numerics")
+        answer = child("query", directory / "run", str(days))
+        command = child("command", directory / "run", str(days))
     return [
         Result("export to Parquet, 4 waves at 250 Hz + 8 numerics", parquet["rate"], "samples/s",
                "3,000,000 on one core"),
@@ -38,7 +38,8 @@ def measure(hours: int = HOURS, long_hours: int = LONG_HOURS, days: int = RUN_DA
     ]  # fmt: skip
 
 
-def _child(*arguments: object) -> dict[str, float]:
+def child(*arguments: object) -> dict[str, float]:
+    """What a step of `benchmarks.export_child` prints."""
     command = [sys.executable, "-m", "benchmarks.export_child", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(BUILD.parent)}
     done = subprocess.run(command, cwd=BUILD.parent, env=environment, check=True, text=True, stdout=subprocess.PIPE)

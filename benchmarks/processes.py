@@ -21,6 +21,9 @@ BUILD = Path(__file__).parents[1] / "build"
 PEERS = BUILD / "peers" / "bin"
 """Environment of the peers that are Python packages; `make bench` makes it."""
 
+READERS = BUILD / "readers" / "bin"
+"""Environment of the peers that read waves; likewise."""
+
 START_S = 30.0
 BED = """\
 site = {{ site = "bench", bed = "b1", timezone = "UTC" }}

@@ -1,4 +1,4 @@
-"""Libraries of the extra `archive`, which the bed itself does not need: found, or asked for in one sentence."""
+"""Libraries of the extra `archive` and the like, which the bed does not need: found, or asked for in one sentence."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 from acquisition.errors import ConfigError
 
 HINT = "install them with: pip install 'ecmo-daq[archive]'"
+
+_APART = {"pandas": "pandas", "polars": "polars", "atriumdb": "'ecmo-daq[atriumdb]'"}
+"""What is in no extra, or in one of its own."""
 
 
 def library(name: str, what: str) -> Any:
@@ -26,5 +29,5 @@ def library(name: str, what: str) -> Any:
         if (error.name or "").partition(".")[0] != name.partition(".")[0]:
             raise
         package = name.partition(".")[0]
-        hint = f"install it with: pip install {package}" if package in ("pandas", "polars") else HINT
+        hint = f"install it with: pip install {_APART[package]}" if package in _APART else HINT
         raise ConfigError([f"{what} needs {package}, which is not installed ({hint})"]) from None

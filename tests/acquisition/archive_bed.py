@@ -8,7 +8,9 @@ import numpy as np
 
 from acquisition.archive.episodes import registry_path
 from acquisition.archive.episodes_chain import Action
+from acquisition.archive.episodes_snapshot import snapshot
 from acquisition.archive.episodes_writing import Draft, record
+from acquisition.catalogue import Catalogue
 from acquisition.journal import Journal
 from acquisition.model import Event, EventKind, Numerics, Observation, Quality, State, Waveform
 
@@ -19,10 +21,12 @@ T0 = 1_773_475_200_000_000_000 + 8 * HOUR
 RUN = T0 - HOUR
 RANDOMISED = T0 + HOUR
 HOURS = 3
+ECHO = T0 + 2 * HOUR
+SERIAL = "SN4711-0815"
 SUBJECT = "LEV-03-012"
 SECRETS = (
     SUBJECT, "03-012", "site-paris", "bed-17", "monitor-17", "pump-17", "2026-03", "14-MAR", "14.03", "Dr Muster",
-    "jmuster", "levosimendan", "study_drug", "inf_rate", str(T0)[:6], str(RANDOMISED)[:6],
+    "jmuster", "sn4711-0815", "levosimendan", "study_drug", "inf_rate", str(T0)[:6], str(RANDOMISED)[:6],
 )  # fmt: skip
 """What must be nowhere in a pseudonymous data set."""
 
@@ -54,6 +58,15 @@ def observations() -> list[Observation]:
     found.append(Event(device="monitor-17", time_ns=end, event=EventKind.GAP, text="no readings: bed-17", detail=gap))
     drift = {"ahead_ns": -2 * S, "drift_ppm": 12.5, "uncertainty_ns": S // 2}
     found.append(Event(device="monitor-17", time_ns=T0 + HOUR, event=EventKind.CLOCK, text="behind", detail=drift))
+    said = {"make": "Philips", "model": "MX800", "serial": SERIAL, "firmware": "M.04.02", "eui64": f"00-{SERIAL}"}
+    for at, identity in ((T0 - 3 * HOUR, said), (T0 + 4301 * S, {**said, "firmware": "M.05.00"})):
+        text = f"the device says it is a Philips MX800, serial {SERIAL}"
+        identified = {"identity": identity}
+        found.append(Event(device="monitor-17", time_ns=at, event=EventKind.IDENTITY, text=text, detail=identified))
+    for at, steered in ((T0 - 3 * HOUR, True), (T0 + 2 * HOUR, False)):
+        kernel = {"synchronised": steered, "estimated_error_ns": 1_500_000, "max_error_ns": 20_000_000}
+        text = "the system clock is" + " not" * (not steered) + " synchronised"
+        found.append(Event(device="daemon", time_ns=at, event=EventKind.CLOCK, text=text, detail=kernel))
     started = {"start_ns": T0, "version": "0.1.0", "boot_id": "b"}
     found.append(Event(device="daemon", time_ns=T0, event=EventKind.DAEMON, text="started 2026-03-14", detail=started))
     alarm = "levosimendan: syringe nearly empty"
@@ -78,7 +91,11 @@ async def make_bed(directory: Path) -> Path:
         Draft(Action.NOTE, SUBJECT, {"time_ns": T0 + HOUR, "text": "tolerates it well"}),
         Draft(Action.RUN_STOP, SUBJECT, {"to_ns": T0 + HOURS * HOUR, "why": "weaned"}),
         Draft(Action.STOP, SUBJECT, {"to_ns": T0 + HOURS * HOUR}),
-    ]
+        Draft(Action.ECHO, SUBJECT, {
+            "time_ns": ECHO, "uncertainty_ns": 60 * S, "values": {"lvef": 35.0, "lvot_vti": 11.0},
+            "snapshot": snapshot(everything, ECHO, Catalogue.shipped()),
+        }),
+    ]  # fmt: skip
     record(registry_path(directory / "journal"), drafts, actor="jmuster", now_ns=T0 + 9 * HOUR)
     write_config(directory)
     return directory / "journal"

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from acquisition.archive.extra import library
+from acquisition.errors import ConfigError
 from tests.acquisition.archive_bed import make_bed
 from tests.processes import finished
 
 ROOT = Path(__file__).parents[2]
-EXTRA = ("duckdb", "edfio", "plotly", "pyarrow", "wfdb")
+EXTRA = ("duckdb", "matplotlib", "plotly", "pyarrow", "wfdb")
 OF_THE_DAEMON = ("aiohttp", "aiomqtt", "influxdb_client", "pymodbus", "serial")
 
 
@@ -36,25 +38,41 @@ def without(libraries: tuple[str, ...], *words: str | Path) -> subprocess.Comple
 def test_the_extra_is_these_five_and_developers_have_them_too() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert [line.partition(">=")[0] for line in extras["archive"]] == sorted(EXTRA)
-    assert set(extras["archive"]) <= set(extras["dev"])
+    assert {*extras["archive"], *extras["atriumdb"]} <= set(extras["dev"])
+    bedside = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    assert not [line for line in (*bedside, *extras["archive"]) if line.startswith("atriumdb")]
 
 
-def test_csv_needs_no_library_of_the_extra_nor_of_the_daemon_and_what_does_says_how_to_install_it(
-    bed: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        (("query", "--format", "parquet", "--out", "x"), "pyarrow"),
+        (("query", "--plot", "x.html"), "plotly"),
+        (("query", "--plot", "x.svg"), "matplotlib"),
+        (("export", "--bed", "bed-17", "--subject", "LEV-03-012", "--out", "set"), "pyarrow"),
+    ],
+)
+def test_what_needs_a_library_of_the_extra_says_how_to_install_it(
+    bed: Path, tmp_path: Path, words: tuple[str, ...], needed: str
 ) -> None:
-    for words, library in (
-        (("query", "--format", "parquet", "--out", tmp_path / "x"), "pyarrow"),
-        (("query", "--plot", tmp_path / "x.html"), "plotly"),
-        (("export", "--bed", "bed-17", "--subject", "LEV-03-012", "--out", tmp_path / "set"), "pyarrow"),
-    ):
-        done = without(EXTRA, *words, "--journal", bed)
-        assert done.returncode == 2, done.stderr
-        assert f"needs {library}" in done.stderr
-        assert "pip install 'ecmo-daq[archive]'" in done.stderr
+    *options, name = words
+    done = without(EXTRA, *options, tmp_path / name, "--journal", bed)
+    assert done.returncode == 2, done.stderr
+    assert f"needs {needed}" in done.stderr
+    assert "pip install 'ecmo-daq[archive]'" in done.stderr
+    assert not (tmp_path / name).exists()
+
+
+def test_atriumdb_is_asked_for_by_its_own_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "atriumdb", None)
+    with pytest.raises(ConfigError, match=r"needs atriumdb.*'ecmo-daq\[atriumdb\]'"):
+        library("atriumdb", "--format atriumdb")
+
+
+def test_csv_needs_no_library_of_the_extra_nor_of_the_daemon(bed: Path) -> None:
     done = without(EXTRA + OF_THE_DAEMON, "query", "--journal", bed, "--channels", "hr", "--every", "1h")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 4
-    assert not (tmp_path / "set").exists()
 
 
 def test_a_pipe_gets_no_progress_bar(bed: Path, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import queue_ours, queues
+from benchmarks import queue_ours, queues, reading
 from benchmarks.disk import fsync_s, median, p99
+from benchmarks.processes import NotMeasuredError
 from benchmarks.result import Result
 from benchmarks.table import as_json, as_table, figure
 
@@ -72,3 +73,9 @@ def test_a_peer_that_cannot_be_started_is_a_row_and_not_a_failure(monkeypatch: p
     row = queues.rate_row(told["ours"], "theirs", told["theirs"], "", "")
     assert row.peer_missing
     assert "its environment is not there" in row.note
+
+
+def test_a_reader_that_is_not_installed_is_told_in_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "READERS", tmp_path)
+    with pytest.raises(NotMeasuredError, match="vitaldb is not installed"):
+        reading.peers_figures("vitaldb", tmp_path / "v", tmp_path / "waves.npy")

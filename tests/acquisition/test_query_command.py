@@ -5,19 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import json
+import struct
 import sys
 from functools import partial
 from pathlib import Path
 from shutil import copytree, rmtree
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from acquisition.archive import open_archive
+from acquisition.archive.chunk import Chunk
 from acquisition.archive.episodes import registry_path
 from acquisition.archive.episodes_chain import Action
 from acquisition.archive.episodes_writing import Draft, record
+from acquisition.archive.plot import broken
 from acquisition.errors import ConfigError
 from tests.acquisition.archive_bed import HOUR, HOURS, SUBJECT, T0, S, make_bed
 from tests.acquisition.command import Run, runner
@@ -137,6 +141,25 @@ def test_a_table_is_for_people_and_a_picture_needs_no_network(run: Run, bed: Pat
     assert "ecmo_flow" in picture
 
 
+def test_a_line_has_a_hole_where_nothing_came() -> None:
+    times = np.array([0, 10, 20, 30, 500, 510, 520]) * S
+    line = broken(Chunk("mon", "hr", times, np.arange(7.0), np.zeros(7, np.uint8)))
+    assert np.flatnonzero(np.isnan(line.values)).tolist() == [4]
+    assert (line.time_ns[3] < line.time_ns[4]) & (line.time_ns[4] < line.time_ns[5])
+    assert line.values[5] == 4.0
+
+
+def test_a_picture_for_paper_names_its_channels_and_is_the_same_each_time(run: Run, bed: Path, tmp_path: Path) -> None:
+    for name in ("a.svg", "b.svg", "c.png"):
+        assert run("--journal", bed, "--channels", "ecmo_flow,wf_abp", "--plot", tmp_path / name)[0] == 0
+    drawn = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert "<!-- ecmo_flow (pump-17), L/min -->" in drawn
+    assert "<!-- wf_abp (monitor-17), mm[Hg] -->" in drawn
+    assert (tmp_path / "b.svg").read_text(encoding="utf-8") == drawn
+    width, height = struct.unpack(">II", (tmp_path / "c.png").read_bytes()[16:24])
+    assert (width, height) == (1650, 630)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -149,7 +172,8 @@ def test_a_table_is_for_people_and_a_picture_needs_no_network(run: Run, bed: Pat
         (("--every", "1 month"), "500ms"),
         (("--every", "1m", "--agg", "medain"), "median"),
         (("--quality", "fine"), "good, suspect or bad"),
-        (("--plot", "x.png"), ".html"),
+        (("--plot", "x.gif"), ".html, .png or .svg"),
+        (("--plot", "nowhere/x.svg"), "cannot be written"),
         (("--influx", "http://127.0.0.1:1"), "one of"),
     ],
 )

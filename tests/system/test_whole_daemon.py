@@ -123,6 +123,9 @@ async def test_what_was_recorded_live_replays_to_the_very_observations_that_were
         assert replayed == [json_line(observation) for observation in live]
         assert len(replayed) >= 4
         if profile:
+            events = JournalReader(tmp_path / "journal").query(devices={name}, kinds={"event"})
+            told = [each for each in events if isinstance(each, Event) and each.event is EventKind.IDENTITY]
+            assert [each.detail["identity"] for each in told] == [dict(driver.identity)]
             counts = [json.loads(line)["values"]["sim_counter"] for line in replayed]
             assert consecutive(counts)
 

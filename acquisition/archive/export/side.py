@@ -1,4 +1,4 @@
-"""The tables that describe a data set: codebook, devices, clocks, episodes, audit log, quarantine."""
+"""The tables that describe a data set: codebook, configured devices, versions, audit log, quarantine."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from acquisition.archive.episodes import Stay
 from acquisition.archive.episodes_chain import Entry
 from acquisition.archive.export.axis import Axis
 from acquisition.archive.export.blinding import tells
 from acquisition.archive.export.request import Request
 from acquisition.archive.scope import Scope
-from acquisition.catalogue import Catalogue
+from acquisition.catalogue import Catalogue, Channel
 from acquisition.journal.cursors import Quarantined
 from acquisition.journal.quarantine import observation_of
 from acquisition.model import Event, EventKind, Numerics, Waveform
@@ -31,8 +30,13 @@ COMPLETENESS = (
     "subject", "device", "channel", "bucket", "start_h", "expected", "received", "valid", "valid_fraction",
 )  # fmt: skip
 GAPS = ("subject", "device", "channel", "from", "to", "seconds", "cause")
-CLOCK = ("subject", "device", "time", "ahead_s", "drift_ppm", "uncertainty_s", "set_by_s")
-EPISODES = ("subject", "what", "from", "to", "name", "value")
+CLOCK = (
+    "subject", "device", "time", "ahead_s", "drift_ppm", "uncertainty_s", "set_by_s", "synchronised",
+    "estimated_error_s", "max_error_s",
+)  # fmt: skip
+EPISODES = ("subject", "what", "from", "to", "name", "value", "unit", "detail")
+IDENTITIES = ("subject", "device", "from", "make", "model", "serial", "firmware", "software", "other")
+LEFT_OUT = ("table", "channel", "device", "why")
 AUDIT = ("number", "recorded", "actor", "action", "subject", "data")
 DEVICES = ("device", "driver", "profile", "link")
 QUARANTINE = ("time", "device", "channels", "sink", "reason")
@@ -73,46 +77,11 @@ def codebook(channels: dict[str, set[str]]) -> Iterator[Row]:
         yield (
             name, known.description, known.kind.value, known.unit,
             mdc and mdc.code, mdc and mdc.refid, mdc and mdc.provenance,
-            _codes(r"SCT ([\d /]+)", known.other_codes), _codes(r"LOINC ([\d-]+)", known.other_codes),
+            " / ".join(snomed(known)), " / ".join(loinc(known)),
             known.other_codes,
             *(known.hard or ("", "")), *(known.plausible or ("", "")), known.max_rate, known.derived, known.source,
             known.note, devices,
         )  # fmt: skip
-
-
-def clock(events: Iterable[Event], axis: Axis, subject: str, request: Request) -> Iterator[Row]:
-    """Offset and drift of each device's clock against the host's, and what set them."""
-    for event in events:
-        if event.event is EventKind.CLOCK:
-            seconds = [_seconds(event.detail.get(key)) for key in ("ahead_ns", "uncertainty_ns", "by_ns")]
-            device = request.pseudonyms.device(event.device)
-            yield subject, device, axis.told(event.time_ns), seconds[0], event.detail.get("drift_ppm"), *seconds[1:]
-
-
-def episodes(stay: Stay, axis: Axis, subject: str, request: Request) -> Iterator[Row]:
-    """All that the registry holds true of a subject, one fact a row; the arm is never there."""
-    told, names = axis.told, request.pseudonyms
-    for bed in stay.beds:
-        yield subject, "bed", told(bed.from_ns), told(bed.to_ns), names.bed(bed.bed), ""
-    if stay.randomised_ns is not None:
-        yield subject, "randomisation", told(stay.randomised_ns), "", "", ""
-    for number, run in enumerate(stay.runs, 1):
-        yield subject, "ecmo_run", told(run.from_ns), told(run.to_ns), f"run {number}", request.text(run.configuration)
-        if run.reason:
-            yield subject, "ecmo_run_end", told(run.to_ns), "", f"run {number}", run.reason
-        for each in run.events:
-            yield subject, "circuit_event", told(each.time_ns), "", f"run {number}", request.text(each.what)
-    for consent in stay.consent:
-        yield subject, "consent", told(consent.from_ns), told(consent.to_ns), consent.state.value, ""
-    for covariate in stay.covariates:
-        if request.unblinded or not tells(f"{covariate.name} {covariate.value}"):
-            yield subject, "covariate", told(covariate.from_ns), told(covariate.to_ns), covariate.name, covariate.value
-    for echo in stay.echoes:
-        for name, value in echo.values.items():
-            yield subject, "echo", told(echo.time_ns), "", name, value
-    for note in stay.notes:
-        if words := request.text(note.text):
-            yield subject, "note", told(note.time_ns), "", request.pseudonyms.person(note.actor), words
 
 
 def audit(entries: Iterable[Entry], scope: Scope, axis: Axis, subject: str, request: Request) -> Iterator[Row]:
@@ -166,10 +135,16 @@ def versions(events: Iterable[Event], axis: Axis) -> Iterator[Row]:
             yield axis.told(event.time_ns), event.detail["version"]
 
 
-def _codes(pattern: str, text: str) -> str:
-    found = re.search(pattern, text)
-    return found[1].strip() if found else ""
+def snomed(channel: Channel | None) -> list[str]:
+    """The SNOMED CT codes of a channel."""
+    return _codes(r"SCT ([\d /]+)", channel)
 
 
-def _seconds(nanoseconds: object) -> float | None:
-    return nanoseconds / 1e9 if isinstance(nanoseconds, int) else None
+def loinc(channel: Channel | None) -> list[str]:
+    """The LOINC codes of a channel."""
+    return _codes(r"LOINC ([\d-]+)", channel)
+
+
+def _codes(pattern: str, channel: Channel | None) -> list[str]:
+    found = re.search(pattern, channel.other_codes) if channel else None
+    return [code.strip() for code in found[1].split("/")] if found else []

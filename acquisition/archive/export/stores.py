@@ -135,8 +135,60 @@ class CsvStore:
                 file.close()
 
 
-def abandon(store: Store) -> None:
+class OneFile:
+    """A table in one file of its own, CSV or Parquet by its name; begun when the first rows come.
+
+    Args:
+        directory: Of the data set.
+        path: Of the file in it.
+        schema: Arrow schema of the table.
+        store: Is told of the file, so that the data package describes it.
+    """
+
+    def __init__(self, directory: Path, path: str, schema: Any, store: Store) -> None:
+        self._path = path
+        self._file = directory / path
+        self._schema = schema
+        self._store = store
+        self.columns: list[str] = schema.names
+        self._open: Any = None
+
+    def add(self, table: Any) -> None:
+        """More rows.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        if self._open is None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._open = self._begun()
+            name = self._path.rpartition("/")[2].partition(".")[0]
+            self._store.files[name], self._store.schemas[name] = [self._path], self._schema
+        self._open.write_table(table.cast(self._schema))
+
+    def close(self) -> None:
+        """Ends the file.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        if self._open is not None:
+            opened, self._open = self._open, None
+            opened.close()
+
+    def _begun(self) -> Any:
+        if self._path.endswith(".parquet"):
+            return library("pyarrow.parquet", "an export").ParquetWriter(self._file, self._schema, compression="zstd")
+        csv = library("pyarrow.csv", "an export")
+        return csv.CSVWriter(self._file, self._schema)
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+def abandon(opened: _Closable) -> None:
     """Closes what is open on a disk that has refused already."""
     for _ in range(2):
         with suppress(OSError):
-            store.close()
+            opened.close()

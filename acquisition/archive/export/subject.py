@@ -1,0 +1,181 @@
+"""The readings of one subject on their way into a data set: long and wide tables, waves, and other schemas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acquisition.archive.chunk import Chunk, Window
+from acquisition.archive.export import side
+from acquisition.archive.export.atrium_files import AtriumFiles
+from acquisition.archive.export.axis import Axis
+from acquisition.archive.export.columns import FIGURES, Columns
+from acquisition.archive.export.edf_files import EdfFiles
+from acquisition.archive.export.others import OtherTable
+from acquisition.archive.export.request import Format, Request
+from acquisition.archive.export.segments import Segment, Segmenter
+from acquisition.archive.export.stores import Store
+from acquisition.archive.export.tally import Tally
+from acquisition.archive.export.waves import WaveFiles
+from acquisition.archive.export.wfdb_files import WfdbFiles
+from acquisition.archive.extra import library
+from acquisition.archive.resample import resample
+from acquisition.archive.scope import devices_of
+from acquisition.archive.source import Source
+from acquisition.catalogue import Catalogue
+from acquisition.model import Event
+
+_WAVE_FILES: Mapping[Format, Callable[[Path, str], WaveFiles]] = {
+    Format.WFDB: WfdbFiles,
+    Format.EDF: EdfFiles,
+    Format.ATRIUMDB: AtriumFiles,
+}
+
+
+@dataclass(frozen=True)
+class Outlet:
+    """Where the readings of every subject of a data set go.
+
+    Attributes:
+        directory: Of the data set.
+        request: What is wanted.
+        store: Takes the large tables.
+        others: Take numerics in the schemas of others.
+        index: Rows of `waves_index.csv`.
+        saw: Is shown every piece of data.
+    """
+
+    directory: Path
+    request: Request
+    store: Store
+    others: Sequence[OtherTable]
+    index: list[side.Row]
+    saw: Callable[[Chunk], None]
+
+
+class SubjectReadings:
+    """Writes them day by day.
+
+    Args:
+        to: The data set.
+        subject: As named there.
+        axis: Time line.
+        wide: Device and channel to the name of the channel in the wide form.
+    """
+
+    def __init__(self, to: Outlet, subject: str, axis: Axis, wide: Mapping[tuple[str, str], str]) -> None:
+        self._to = to
+        self._subject = subject
+        self._axis = axis
+        self._columns = Columns(axis)
+        self._wide = wide
+        self.tally = Tally(axis)
+        self._files: WaveFiles | None = None
+        if to.request.format in _WAVE_FILES:
+            self._files = _WAVE_FILES[to.request.format](to.directory, subject)
+
+    def day(self, source: Source, window: Window) -> None:
+        """One day, or a part of it, in one bed."""
+        devices = devices_of(window, None)
+        day = self._axis.day(window.from_ns)
+        self._day_wide(self._day_long(source.numerics(window, devices), day), day)
+        self._day_waves(source.waves(window, devices), day)
+
+    def _day_long(self, chunks: Iterable[Chunk], day: str) -> Iterator[Chunk]:
+        for chunk in self._wanted(chunks):
+            self.tally.add(chunk, wave=False)
+            table = self._long(chunk)
+            place = table.schema.get_field_index("quality")
+            table = table.add_column(place, "state", self._columns.states(chunk))
+            self._to.store.add("numerics_long", table, self._parts(chunk, day))
+            moved = replace(chunk, time_ns=chunk.time_ns - self._axis.zero_ns)
+            if self._files is not None:
+                self._files.numerics(moved, self._to.request.pseudonyms.device(chunk.device))
+            yield moved
+
+    def _day_wide(self, chunks: Iterable[Chunk], day: str) -> None:
+        usable = (each.at(each.quality < 2) for each in chunks)
+        every = self._to.request.every_ns
+        found = list(resample((each for each in usable if len(each)), every, (*FIGURES, "count")))
+        if not found:
+            return
+        starts = np.unique(np.concatenate([part.start_ns for part in found]))
+        figures: dict[str, Any] = {}
+        for part in found:
+            name = self._wide.get((part.device, part.channel))
+            if name is None:
+                continue
+            where = np.searchsorted(starts, part.start_ns)
+            for figure, values in (*part.figures.items(), ("flagged", part.flagged)):
+                column = figures.setdefault(f"{name}_{figure}", np.full(starts.size, np.nan))
+                column[where] = values
+        columns = [f"{name}_{figure}" for name in self._wide.values() for figure in (*FIGURES, "count", "flagged")]
+        parts = {"subject": self._subject, "day": day}
+        self._to.store.add("numerics_wide", self._columns.wide(starts, columns, figures), parts)
+        for other in self._to.others:
+            other.add(self._subject, found, self._wide)
+
+    def _day_waves(self, chunks: Iterable[Chunk], day: str) -> None:
+        segmenters: dict[str, Segmenter] = {}
+        for chunk in self._wanted(chunks):
+            self.tally.add(chunk, wave=True)
+            if self._files is None:
+                self._to.store.add("waves", self._long(chunk), self._parts(chunk, day))
+                continue
+            segmenter = segmenters.setdefault(chunk.device, Segmenter(self._files.fill_ns))
+            for segment in segmenter.add(chunk):
+                self._keep(self._files, segment, day)
+        for segmenter in segmenters.values():
+            for segment in segmenter.close():
+                if self._files is not None:
+                    self._keep(self._files, segment, day)
+
+    def _keep(self, files: WaveFiles, segment: Segment, day: str) -> None:
+        device = self._to.request.pseudonyms.device(segment.device)
+        path = files.write(replace(segment, start_ns=segment.start_ns - self._axis.zero_ns), day, device)
+        start, rate = self._axis.told(segment.start_ns), 1e9 / segment.period_ns
+        row = (self._subject, device, segment.channel, path, start, segment.values.size, rate)
+        self._to.index.append(row)
+
+    def events(self, events: Sequence[Event]) -> None:
+        """The events that may be shown."""
+        pa = library("pyarrow", "an export")
+        request = self._to.request
+        times = self._columns.times(np.array([event.time_ns for event in events], np.int64))
+        columns = {
+            "device": [request.pseudonyms.device(event.device) for event in events],
+            "kind": [event.event.value for event in events],
+            "text": [request.text(event.text) for event in events],
+            "detail": [json.dumps(request.detail(event), sort_keys=True) for event in events],
+        }
+        texts = {name: pa.array(column, pa.string()) for name, column in columns.items()}
+        self._to.store.add("events", pa.table({**times, **texts}), {"subject": self._subject})
+
+    def close(self) -> None:
+        """Ends the files of waves."""
+        if self._files is not None:
+            self._files.close()
+
+    def abandon(self) -> None:
+        """Lets go of the files of waves on a disk that has refused already."""
+        if self._files is not None:
+            self._files.abandon()
+
+    def _wanted(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        for chunk in chunks:
+            if self._to.request.wants(chunk.channel):
+                self._to.saw(chunk)
+                yield chunk
+
+    def _long(self, chunk: Chunk) -> Any:
+        unit = Catalogue.shipped().unit(chunk.channel)
+        return self._columns.readings(chunk, self._to.request.pseudonyms.device(chunk.device), unit)
+
+    def _parts(self, chunk: Chunk, day: str) -> dict[str, str]:
+        device = self._to.request.pseudonyms.device(chunk.device)
+        return {"subject": self._subject, "day": day, "channel": chunk.channel, "device": device}
