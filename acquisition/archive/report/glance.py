@@ -1,0 +1,105 @@
+"""The top of a report: who, where, when, how much and how complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from xml.etree.ElementTree import Element
+
+from acquisition.archive.report.calendar import percent
+from acquisition.archive.report.findings import Findings
+from acquisition.archive.report.markup import folded, table, tag
+from acquisition.archive.report.panel import name_of, number_told, unit_of
+from acquisition.archive.report.scale import length_told
+from acquisition.archive.report.story import AROUND, Span, Story
+
+
+def glance(findings: Findings) -> Element:
+    """The run in numbers, and the facts behind them."""
+    longest = findings.gaps[0] if findings.gaps else None
+    declared_ns = sum(window.length_ns for window in findings.declared)
+    runs = findings.story is not None and bool(findings.story.runs)
+    tiles = [
+        _tile("declared run" if runs else "recorded", length_told(declared_ns)),
+        _tile("complete", percent(findings.completeness()), "valid of expected readings, mean over signals"),
+        _tile("values", counted(findings.values)),
+        _tile("wave samples", counted(findings.samples)),
+        _tile("longest gap", "none" if longest is None else length_told(longest.length_ns)),
+        _tile("first reading", _lag_told(findings), "after ECMO start"),
+    ]
+    facts = [(name, value) for name, value in _facts(findings) if value]
+    listed = tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in facts), class_="facts")
+    return tag("section", tag("h2", "The run at a glance"), tag("div", *tiles, class_="tiles"), listed, id="glance")
+
+
+def _lag_told(findings: Findings) -> str:
+    if not findings.lags:
+        return "–"
+    lag_ns = findings.lags[0].lag_ns
+    return "before" if lag_ns < 0 else length_told(lag_ns)
+
+
+def _tile(name: str, value: str, title: str | None = None) -> Element:
+    return tag("div", tag("b", value), tag("span", name), class_="tile", title=title)
+
+
+def counted(number: int) -> str:
+    """A count as people read it: 950, 12,400, 3.42 million."""
+    if number < 1_000_000:
+        return f"{number:,}".replace(",", " ")
+    return f"{number / 1e6:.3g} million" if number < 1e9 else f"{number / 1e9:.3g} billion"
+
+
+def _facts(findings: Findings) -> Iterator[tuple[str, str]]:
+    time, story = findings.time, findings.story or Story()
+    yield "Subject" if findings.story is not None else "Bed", findings.label + (
+        " (pseudonym)" if findings.pseudonymous else ""
+    )
+    yield "Centre", findings.centre
+    yield "Beds", ", ".join(map(_spanned(findings), story.beds)) if story.beds else ", ".join(findings.beds)
+    yield "ECMO", "; ".join(map(_spanned(findings), story.runs))
+    if findings.story is not None:
+        yield "Randomised", "not told" if story.randomised_ns is None else time.told(story.randomised_ns)
+        yield "Consent", "; ".join(map(_spanned(findings), story.consent)) or "none is registered"
+    yield "Beside", "; ".join(map(_spanned(findings), story.covariates))
+    yield "Shown", f"{time.told(time.from_ns)} to {time.told(time.to_ns)}, in buckets of {length_told(findings.bucket_ns)}"
+    yield "Recorded by", ", ".join(dict.fromkeys(f"ecmo-daq {version}" for _, version in findings.versions))
+    yield "Left out", _left_out(findings)
+    yield "Damaged", "; ".join(findings.damaged)
+
+
+def _left_out(findings: Findings) -> str:
+    parts = ["what tells of the study drug"] if findings.blinded else []
+    parts += ["names of people, places and devices"] if findings.pseudonymous else []
+    return ", ".join(parts)
+
+
+def _spanned(findings: Findings) -> Callable[[Span], str]:
+    def told(span: Span) -> str:
+        end = "now" if span.to_ns is None else findings.time.told(span.to_ns)
+        more = f" ({span.more})" if span.more else ""
+        return f"{span.what}, {findings.time.told(span.from_ns)} to {end}{more}"
+
+    return told
+
+
+def beside(findings: Findings) -> Iterable[Element]:
+    """What people measured and wrote, where there is any."""
+    story = findings.story or Story()
+    if story.echoes:
+        names = list(dict.fromkeys(name for echo in story.echoes for name in echo.values))
+        heading = ["", "when", *(f"{name_of(name)}, {unit_of(name)}" for name in names)]
+        heading += [f"{name_of(name)}, {unit_of(name)}" for name in AROUND]
+        rows = [
+            [
+                echo.flag,
+                findings.time.told(echo.time_ns),
+                *(number_told(echo.values[name]) if name in echo.values else "–" for name in names),
+                *(number_told(echo.around[name]) if name in echo.around else "–" for name in AROUND),
+            ]
+            for echo in story.echoes
+        ]
+        caption = "Echo values, and the medians of the five minutes before and after each"
+        yield table(heading, rows, caption, range(1, len(heading)))
+    if story.notes:
+        rows = [[findings.time.told(time_ns), words] for time_ns, words in story.notes]
+        yield folded(f"{len(rows)} notes", table(["when", "note"], rows, "What people wrote"))
