@@ -70,7 +70,11 @@ def report(
     for name, word, known in (("--times", times, ("relative", "utc")), ("--role", role, ROLES)):
         if word not in known:
             raise ConfigError([f"{name} {word}{nearest(word, known)}"])
-    for option, path, suffixes in (("--out", out, (".html", ".htm")), ("--pdf", pdf, (".pdf",)), ("--png", png, (".png",))):
+    for option, path, suffixes in (
+        ("--out", out, (".html", ".htm")),
+        ("--pdf", pdf, (".pdf",)),
+        ("--png", png, (".png",)),
+    ):
         if path is not None and path.suffix.lower() not in suffixes:
             raise ConfigError([f"{option} {path}: name it {path.stem}{suffixes[0]}"])
     if pseudonymize is not None and not request:

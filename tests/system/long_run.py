@@ -28,15 +28,16 @@ HOUR = 3600 * S
 START = from_rfc3339("2026-10-24T06:00:00Z")
 SUBJECT = "LEV-03-012"
 GRAIN_S = 120
-PERIOD_S = 10
+PERIOD_S = 20
+PART_S = 7200
 WAVE_HZ = 25
 PUMP = ("ecmo_flow", "ecmo_rpm", "ecmo_p_drain", "ecmo_p_pre", "ecmo_p_post", "ecmo_power", "ecmo_temp_art")
 MONITOR = ("abp_sys", "abp_dia", "abp_mean", "hr", "cvp", "spo2", "rr", "temp_core")
 GAS = ("ecmo_sweep", "ecmo_fdo2")
 NOISE = {
     "ecmo_flow": 0.03, "ecmo_rpm": 2.0, "ecmo_p_drain": 1.5, "ecmo_p_pre": 2.0, "ecmo_p_post": 2.0, "ecmo_power": 0.1,
-    "ecmo_temp_art": 0.03, "abp_sys": 2.5, "abp_dia": 1.5, "abp_mean": 1.8, "hr": 1.5, "cvp": 0.6, "spo2": 0.4, "rr": 0.6,
-    "temp_core": 0.02, "ecmo_sweep": 0.01, "ecmo_fdo2": 0.1,
+    "ecmo_temp_art": 0.03, "abp_sys": 2.5, "abp_dia": 1.5, "abp_mean": 1.8, "hr": 1.5, "cvp": 0.6, "spo2": 0.4,
+    "rr": 0.6, "temp_core": 0.02, "ecmo_sweep": 0.01, "ecmo_fdo2": 0.1,
 }  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def speed(hour: float) -> tuple[float, float]:
 
 
 def _strength(hour: float) -> float:
-    return 0.35 + 0.75 * float(np.clip((hour - 22) / 40, 0, 1)) + 0.5 * float(np.clip((hour - 52) / 24, 0, 1))
+    return 0.6 + 0.7 * float(np.clip((hour - 22) / 40, 0, 1)) + 0.5 * float(np.clip((hour - 52) / 24, 0, 1))
 
 
 def signals(hours: float) -> dict[str, NDArray[np.float64]]:
@@ -98,14 +99,14 @@ def signals(hours: float) -> dict[str, NDArray[np.float64]]:
 
 
 def observations(hours: float) -> Iterator[list[Observation]]:
-    """What the bed recorded, ten minutes at a time."""
+    """What the bed recorded, two hours at a time."""
     rough = np.random.default_rng(11)
     grain = signals(hours)
     grid = np.arange(next(iter(grain.values())).size) * GRAIN_S
     opened = {device: [each for each in OUTAGES if device in each.devices] for device in ALL}
     yield [_started(BEGINS_H)]
-    for begin in range(round(BEGINS_H * 3600), round(hours * 3600), 600):
-        seconds = np.arange(begin, begin + 600, PERIOD_S)
+    for begin in range(round(BEGINS_H * 3600), round(hours * 3600), PART_S):
+        seconds = np.arange(begin, begin + PART_S, PERIOD_S)
         values = {
             name: np.interp(seconds, grid, part) + rough.normal(0, NOISE[name], seconds.size)
             for name, part in grain.items()
@@ -118,6 +119,7 @@ def observations(hours: float) -> Iterator[list[Observation]]:
                     continue
                 row = {name: round(float(values[name][place]), 2) for name in channels}
                 if device == "monitor":
+                    row["abp_sys"] = max(row["abp_sys"], row["abp_dia"])
                     row["pp_num"] = round(row["abp_sys"] - row["abp_dia"], 2)
                     if second % 1800 == 0:
                         row["nibp_mean"] = round(row["abp_mean"] + 3)
@@ -132,13 +134,12 @@ def _waves(
     begin: int, values: Mapping[str, NDArray[np.float64]], outages: list[Outage], rough: np.random.Generator
 ) -> Iterator[Observation]:
     """Arterial pressure as beats between the diastole and systole of the minute."""
-    for minute in range(10):
-        second = begin + minute * 60
-        if any(each.begin - 0.02 <= second / 3600 < each.end for each in outages):
+    for block in range(PART_S // 10):
+        second = begin + block * 10
+        if any(each.begin <= second / 3600 < each.end for each in outages):
             continue
-        at = slice(minute * 6, minute * 6 + 6)
-        low, high, rate = (float(values[name][at].mean()) for name in ("abp_dia", "abp_sys", "hr"))
-        phase = (second + np.arange(60 * WAVE_HZ) / WAVE_HZ) * rate / 60 % 1
+        low, high, rate = (float(values[name][block * 10 // PERIOD_S]) for name in ("abp_dia", "abp_sys", "hr"))
+        phase = (second + np.arange(10 * WAVE_HZ) / WAVE_HZ) * rate / 60 % 1
         shape = np.where(phase < 0.16, np.sin(phase / 0.32 * np.pi), np.exp(-(phase - 0.16) * 3.2))
         shape += 0.12 * np.exp(-(((phase - 0.42) / 0.05) ** 2))
         counts = np.round((low + (high - low) * shape + rough.normal(0, 0.4, shape.size)) * 10).astype("<i4")
@@ -157,8 +158,8 @@ def _started(hour: float) -> Event:
 
 
 def _told(begin: int) -> Iterator[Observation]:
-    """Events of these ten minutes."""
-    first, last = begin / 3600, (begin + 600) / 3600
+    """Events of these two hours."""
+    first, last = begin / 3600, (begin + PART_S) / 3600
     for outage in OUTAGES:
         if first <= outage.end < last:
             end = START + round(outage.end * HOUR)
@@ -167,11 +168,11 @@ def _told(begin: int) -> Iterator[Observation]:
                 yield Event(device=device, time_ns=end, event=EventKind.GAP, text="no readings", detail=detail)
             if outage.cause in ("host_reboot", "daemon_down"):
                 yield _started(outage.end)
-    if begin % 3600 < 600:
+    for second in range(begin, begin + PART_S, 3600):
         # The monitor is set back an hour when summer time ends, some hours late.
-        ahead = 41.3 + first * 0.03 - (3600 if first > 27 else 0)
+        ahead = 41.3 + second / 3600 * 0.03 - (3600 if second > 26.9 * 3600 else 0)
         detail = {"ahead_ns": round(ahead * S), "drift_ppm": 8.3, "uncertainty_ns": S // 2}
-        at = START + begin * S + 7
+        at = START + second * S + 7
         yield Event(device="monitor", time_ns=at, event=EventKind.CLOCK, text="ahead", detail=detail)
     if first <= 26.9 < last:
         step = {"by_ns": -3600 * S, "like_summer_time": True}
@@ -187,34 +188,40 @@ async def make_run(directory: Path, hours: float = 80.0) -> Path:
         for part in observations(hours):
             await journal.append(part)
             around += [each for each in part if any(abs(each.time_ns - START - h * HOUR) < HOUR / 4 for h in echoes)]
-    lvef = (12.0, 19.0, 26.0)
     drafts = [
         Draft(Action.START, SUBJECT, {"from_ns": START, "bed": "bed-17"}),
         Draft(Action.CONSENT, SUBJECT, {"from_ns": START + HOUR, "state": "emergency"}),
         Draft(Action.RUN_START, SUBJECT, {"from_ns": START + HOUR // 2, "configuration": "fem-fem"}),
-        Draft(Action.COVARIATE_START, SUBJECT, {"from_ns": START + 5 * HOUR, "name": "unloading_device", "value": "iabp"}),
+        Draft(
+            Action.COVARIATE_START, SUBJECT,
+            {"from_ns": START + 5 * HOUR, "name": "unloading_device", "value": "iabp"},
+        ),
         Draft(Action.RANDOMISE, SUBJECT, {"time_ns": START + 22 * HOUR}),
         Draft(Action.CONSENT, SUBJECT, {"from_ns": START + 30 * HOUR, "state": "surrogate"}),
         Draft(Action.RUN_EVENT, SUBJECT, {"time_ns": START + 54 * HOUR, "what": "oxygenator_change"}),
-        *(
-            Draft(
-                Action.ECHO, SUBJECT,
-                {"time_ns": (at := START + round(hour * HOUR)), "uncertainty_ns": 60 * S, "values": {"lvef": lvef[n], "lvot_vti": 6.0 + 3 * n, "tdsa": 4.0 + n},
-                 "snapshot": json.loads(json.dumps(snapshot(around, at, Catalogue.shipped())))},
-            )
-            for n, hour in enumerate(echoes)
-        ),
+        *(_echo(number, hour, around) for number, hour in enumerate(echoes)),
         Draft(Action.RUN_STOP, SUBJECT, {"to_ns": START + round(hours * HOUR), "why": "weaned"}),
         Draft(Action.STOP, SUBJECT, {"to_ns": START + round((hours + 1) * HOUR)}),
     ]  # fmt: skip
     record(registry_path(directory / "journal"), drafts, actor="cra", now_ns=START + round((hours + 20) * HOUR))
+    return _config(directory)
+
+
+def _echo(number: int, hour: float, around: list[Observation]) -> Draft:
+    at = START + round(hour * HOUR)
+    frozen = json.loads(json.dumps(snapshot(around, at, Catalogue.shipped())))
+    values = {"lvef": (12.0, 19.0, 26.0)[number], "lvot_vti": 6.0 + 3 * number, "tdsa": 4.0 + number}
+    data = {"time_ns": at, "uncertainty_ns": 60 * S, "values": values, "snapshot": frozen}
+    return Draft(Action.ECHO, SUBJECT, data)
+
+
+def _config(directory: Path) -> Path:
     config = directory / "bed.toml"
-    config.write_text(
-        f'[site]\nsite = "paris-03"\nbed = "bed-17"\ntimezone = "Europe/Paris"\n\n[journal]\ndirectory = "{directory}/journal"\n'
-        + "".join(
-            f'\n[[device]]\nid = "{name}"\ndriver = "hl7"\nlink = "tcp-listen://127.0.0.1:{2575 + at}"\n'
-            for at, name in enumerate(("monitor", "pump", "gas"))
-        ),
-        encoding="utf-8",
+    devices = (
+        f'\n[[device]]\nid = "{name}"\ndriver = "hl7"\nlink = "tcp-listen://127.0.0.1:{2575 + at}"\n'
+        for at, name in enumerate(("monitor", "pump", "gas"))
     )
+    place = '[site]\nsite = "paris-03"\nbed = "bed-17"\ntimezone = "Europe/Paris"\n'
+    journal = f'\n[journal]\ndirectory = "{directory}/journal"\n'
+    config.write_text(place + journal + "".join(devices), encoding="utf-8")
     return config

@@ -42,8 +42,10 @@ def found_browser(named: Path | None = None) -> Path:
     if path is None:
         raise ConfigError(
             [
-                "--pdf and --png need a browser, and none of these is on the path: " + ", ".join(BROWSERS) + " (install one, "
-                "such as the Debian package chromium, or name it with --browser; or open the .html file and print it there)"
+                "--pdf and --png need a browser, and none of these is on the path: "
+                + ", ".join(BROWSERS)
+                + " (install one, "
+                "such as the Debian package chromium, or name it with --browser; or print the page from any browser)"
             ]
         )
     return Path(path)
@@ -86,7 +88,7 @@ def picture(browser: Path, page: Path, out: Path) -> None:
 def _run(browser: Path, scratch: str, words: Sequence[str], page: Path) -> str:
     command = [str(browser), *FLAGS, f"--user-data-dir={scratch}/profile", *words, page.absolute().as_uri()]
     try:
-        done = subprocess.run(  # noqa: S603: the browser of this machine, and words of our own
+        done = subprocess.run(  # noqa: S603  the browser of this machine, and words of our own
             command, capture_output=True, text=True, check=False, timeout=PATIENCE_S
         )
     except subprocess.TimeoutExpired:

@@ -61,9 +61,7 @@ def calendar(findings: Findings, found: Mapping[int, float], title: str) -> Elem
         tag("th", "whole day", scope="col", class_="sum"),
     )
     rows = [_row(findings, found, day) for day in days]
-    return tag(
-        "table", tag("caption", title), tag("thead", head), tag("tbody", *rows), class_="calendar"
-    )
+    return tag("table", tag("caption", title), tag("thead", head), tag("tbody", *rows), class_="calendar")
 
 
 def _row(findings: Findings, found: Mapping[int, float], day: int) -> Element:

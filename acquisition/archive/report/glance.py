@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from acquisition.archive.report.calendar import percent
 from acquisition.archive.report.findings import Findings
 from acquisition.archive.report.markup import folded, table, tag
-from acquisition.archive.report.panel import name_of, number_told, unit_of
+from acquisition.archive.report.names import count_told, number_told, with_unit
 from acquisition.archive.report.scale import length_told
 from acquisition.archive.report.story import AROUND, Span, Story
 
@@ -21,10 +21,10 @@ def glance(findings: Findings) -> Element:
     tiles = [
         _tile("declared run" if runs else "recorded", length_told(declared_ns)),
         _tile("complete", percent(findings.completeness()), "valid of expected readings, mean over signals"),
-        _tile("values", counted(findings.values)),
-        _tile("wave samples", counted(findings.samples)),
+        _tile("values", count_told(findings.values)),
+        _tile("wave samples", count_told(findings.samples)),
         _tile("longest gap", "none" if longest is None else length_told(longest.length_ns)),
-        _tile("first reading", _lag_told(findings), "after ECMO start"),
+        _tile("capture lag", _lag_told(findings), "from the declared start of ECMO to the first reading"),
     ]
     facts = [(name, value) for name, value in _facts(findings) if value]
     listed = tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in facts), class_="facts")
@@ -42,17 +42,11 @@ def _tile(name: str, value: str, title: str | None = None) -> Element:
     return tag("div", tag("b", value), tag("span", name), class_="tile", title=title)
 
 
-def counted(number: int) -> str:
-    """A count as people read it: 950, 12,400, 3.42 million."""
-    if number < 1_000_000:
-        return f"{number:,}".replace(",", " ")
-    return f"{number / 1e6:.3g} million" if number < 1e9 else f"{number / 1e9:.3g} billion"
-
-
 def _facts(findings: Findings) -> Iterator[tuple[str, str]]:
     time, story = findings.time, findings.story or Story()
-    yield "Subject" if findings.story is not None else "Bed", findings.label + (
-        " (pseudonym)" if findings.pseudonymous else ""
+    yield (
+        "Subject" if findings.story is not None else "Bed",
+        findings.label + (" (pseudonym)" if findings.pseudonymous else ""),
     )
     yield "Centre", findings.centre
     yield "Beds", ", ".join(map(_spanned(findings), story.beds)) if story.beds else ", ".join(findings.beds)
@@ -60,8 +54,11 @@ def _facts(findings: Findings) -> Iterator[tuple[str, str]]:
     if findings.story is not None:
         yield "Randomised", "not told" if story.randomised_ns is None else time.told(story.randomised_ns)
         yield "Consent", "; ".join(map(_spanned(findings), story.consent)) or "none is registered"
-    yield "Beside", "; ".join(map(_spanned(findings), story.covariates))
-    yield "Shown", f"{time.told(time.from_ns)} to {time.told(time.to_ns)}, in buckets of {length_told(findings.bucket_ns)}"
+    yield "Covariates", "; ".join(map(_spanned(findings), story.covariates))
+    yield (
+        "Shown",
+        f"{time.told(time.from_ns)} to {time.told(time.to_ns)}, in buckets of {length_told(findings.bucket_ns)}",
+    )
     yield "Recorded by", ", ".join(dict.fromkeys(f"ecmo-daq {version}" for _, version in findings.versions))
     yield "Left out", _left_out(findings)
     yield "Damaged", "; ".join(findings.damaged)
@@ -87,8 +84,8 @@ def beside(findings: Findings) -> Iterable[Element]:
     story = findings.story or Story()
     if story.echoes:
         names = list(dict.fromkeys(name for echo in story.echoes for name in echo.values))
-        heading = ["", "when", *(f"{name_of(name)}, {unit_of(name)}" for name in names)]
-        heading += [f"{name_of(name)}, {unit_of(name)}" for name in AROUND]
+        heading = ["", "when", *map(with_unit, names)]
+        heading += map(with_unit, AROUND)
         rows = [
             [
                 echo.flag,

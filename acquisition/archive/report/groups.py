@@ -14,8 +14,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Right heart and output": ("cvp", "pap_mean", "pap_sys", "pap_dia", "pawp", "co_td"),
     "Gas exchange and blood": (
-        "ecmo_sweep", "ecmo_fdo2", "ecmo_so2_post", "ecmo_svo2", "svo2_pa", "scvo2", "spo2", "rso2", "ecmo_hb", "ecmo_hct",
-        "lactate",
+        "ecmo_sweep", "ecmo_fdo2", "ecmo_so2_post", "ecmo_svo2", "svo2_pa", "scvo2", "spo2", "rso2", "ecmo_hb",
+        "ecmo_hct", "lactate",
     ),
     "Breathing": ("rr", "etco2", "vent_fio2"),
     "Temperature": ("temp_core", "ecmo_temp_ven", "ecmo_temp_art"),

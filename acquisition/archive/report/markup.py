@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
-from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.etree.ElementTree import Element, tostring
 
 Child: TypeAlias = "Element | str | None"
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def tag(name: str, /, *children: Child, **attributes: object) -> Element:
@@ -17,19 +19,28 @@ def tag(name: str, /, *children: Child, **attributes: object) -> Element:
         children: Elements and text, in order; None is nothing.
         attributes: Its attributes.
     """
-    named = {key.rstrip("_").replace("_", "-"): str(each) for key, each in attributes.items() if each is not None}
+    named = {
+        key.rstrip("_").replace("_", "-"): _plain(str(each)) for key, each in attributes.items() if each is not None
+    }
     element = Element(name, named)
     for child in children:
         if isinstance(child, Element):
             element.append(child)
         elif child and len(element):
-            element[-1].tail = (element[-1].tail or "") + child
+            element[-1].tail = (element[-1].tail or "") + _plain(child)
         elif child:
-            element.text = (element.text or "") + child
+            element.text = (element.text or "") + _plain(child)
     return element
 
 
-def table(heading: Sequence[str], rows: Iterable[Sequence[object]], caption: str, numbers: Sequence[int] = ()) -> Element:
+def _plain(text: str) -> str:
+    """The text without control characters, which no page may have."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def table(
+    heading: Sequence[str], rows: Iterable[Sequence[object]], caption: str, numbers: Sequence[int] = ()
+) -> Element:
     """A table with a caption and a heading; the first cell of a row is its heading.
 
     Args:
@@ -46,9 +57,7 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[object]], caption: str
     head = tag("tr", *(cell("th", at, each, scope="col") for at, each in enumerate(heading)))
     body = tag("tbody")
     for row in rows:
-        cells = (
-            cell("td", at, each) if at else cell("th", at, each, scope="row") for at, each in enumerate(row)
-        )
+        cells = (cell("td", at, each) if at else cell("th", at, each, scope="row") for at, each in enumerate(row))
         body.append(tag("tr", *cells))
     whole = tag("table", tag("caption", caption), tag("thead", head), body)
     return tag("div", whole, class_="scroll", role="region", aria_label=caption, tabindex="0")
@@ -70,7 +79,7 @@ def svg(width: float, height: float, label: str, *children: Child, class_: str =
         class_: Classes.
     """
     box = tag("svg", viewBox=f"0 0 {width:g} {height:g}", preserveAspectRatio="none", role="img", class_=class_ or None)
-    SubElement(box, "title").text = label
+    box.append(tag("title", label))
     box.extend(child for child in children if isinstance(child, Element))
     return box
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from xml.etree.ElementTree import Element
@@ -17,7 +17,8 @@ from acquisition.archive.report.gather import software
 from acquisition.archive.report.glance import beside, glance
 from acquisition.archive.report.groups import grouped
 from acquisition.archive.report.markup import folded, svg, table, tag, written
-from acquisition.archive.report.panel import chart, legend_of, name_of, number_told, panel, unit_of
+from acquisition.archive.report.names import count_told, name_of, number_told, unit_of, with_unit
+from acquisition.archive.report.panel import chart, legend_of, panel
 from acquisition.archive.report.scale import WIDTH, length_told, range_of
 from acquisition.archive.report.scatter import scatter, shade
 from acquisition.archive.report.story import AROUND
@@ -54,16 +55,23 @@ def _style() -> str:
 
 def _header(findings: Findings, title: str) -> Element:
     words = " · ".join(filter(None, (findings.centre, ", ".join(findings.beds))))
-    return tag("header", tag("p", words or "ecmo-daq", class_="over"), tag("h1", title), tag("p", "Report of what was recorded. Research use only.", class_="sub"))
+    return tag(
+        "header",
+        tag("p", words or "ecmo-daq", class_="over"),
+        tag("h1", title),
+        tag("p", "Report of what was recorded. Research use only.", class_="sub"),
+    )
 
 
 def _contents(sections: Sequence[Element]) -> Element:
-    links = [tag("li", tag("a", each.find("h2").text, href=f"#{each.get('id')}")) for each in sections]  # type: ignore
+    links = [tag("li", tag("a", each.findtext("h2"), href=f"#{each.get('id')}")) for each in sections]
     return tag("nav", tag("ul", *links), aria_label="Contents")
 
 
 def _footer(findings: Findings) -> Element:
-    made = f"Made by {software()}" + (f", {findings.created.replace('T', ' ').replace('Z', ' UTC')}" if findings.created else "")
+    made = f"Made by {software()}" + (
+        f", {findings.created.replace('T', ' ').replace('Z', ' UTC')}" if findings.created else ""
+    )
     return tag("footer", tag("p", INTENDED_USE), tag("p", f"{made}. Whether weaning succeeded is not computed here."))
 
 
@@ -83,20 +91,16 @@ def evidence(findings: Findings) -> Element:
     missing = [name_of(channel) for channel in AROUND if channel not in found]
     panels = [panel(findings, key, tall=True, hue=HUES[channel]) for channel, key in found.items()]
     caption = (
-        f"Line: median of each {length_told(findings.bucket_ns)}; band: least to greatest. Where readings are missing there is "
-        "no line, and silences within the declared run are shaded. Right: middle of the medians, and the extremes."
+        f"Line: median of each {length_told(findings.bucket_ns)}; band: least to greatest. Where readings are missing "
+        "there is no line, and silences within the declared run are shaded. Right: middle of the medians, extremes."
     )
     parts: list[Element | None] = []
     if panels:
-        parts.append(chart(findings, panels, caption, *filter(_there, [legend_of(findings)])))
+        parts.append(chart(findings, panels, caption, legend_of(findings)))
     if missing:
         parts.append(tag("p", f"No usable reading of: {', '.join(missing)}.", class_="lead"))
     heading = tag("h2", "Flow and speed, mean and pulse pressure")
     return tag("section", heading, *parts, *beside(findings), *_days(findings, list(found.values())), id="evidence")
-
-
-def _there(element: Element | None) -> bool:
-    return element is not None
 
 
 def against(findings: Findings) -> Element | None:
@@ -104,15 +108,20 @@ def against(findings: Findings) -> Element | None:
     found = main_keys(findings)
     if "ecmo_flow" not in found or len(found) < 2:
         return None
-    pictures = [
-        scatter(findings, found["ecmo_flow"], found[channel]) for channel in AROUND[1:] if channel in found
-    ]
-    days = (findings.time.to_ns - findings.time.axis.zero_ns) // DAY_NS - (findings.time.from_ns - findings.time.axis.zero_ns) // DAY_NS
+    pictures = [scatter(findings, found["ecmo_flow"], found[channel]) for channel in AROUND[1:] if channel in found]
+    days = (findings.time.to_ns - findings.time.axis.zero_ns) // DAY_NS - (
+        findings.time.from_ns - findings.time.axis.zero_ns
+    ) // DAY_NS
     ramp = tag("span", class_="ramp", style=f"background:linear-gradient(90deg,{shade(0)},{shade(50)},{shade(100)})")
     key = tag("p", "first day ", ramp, " last day", class_="key") if days else None
-    words = f"A dot is a {length_told(findings.bucket_ns)} in which both were read: median against median."
+    words = f"One dot for every {length_told(findings.bucket_ns)} in which both were read: median against median."
     return tag(
-        "section", tag("h2", "Against flow"), tag("p", words, class_="lead"), tag("div", *pictures, class_="scatters"), key, id="against"
+        "section",
+        tag("h2", "Against flow"),
+        tag("p", words, class_="lead"),
+        tag("div", *pictures, class_="scatters"),
+        key,
+        id="against",
     )
 
 
@@ -137,8 +146,8 @@ def _days(findings: Findings, keys: Sequence[Key]) -> Iterator[Element]:
             low, high = float(curve.low[at].min()), float(curve.high[at].max())
             name = findings.time.axis.day(day * DAY_NS + findings.time.axis.zero_ns)
             rows.append(
-                [f"{name_of(key.channel)}, {unit_of(key.channel)}", key.device, name.replace("-", "−") if len(name) < 5 else name,
-                 f"{count:,}".replace(",", " "), *map(number_told, (mean, low, high))]
+                [with_unit(key.channel), key.device, name.replace("-", "−") if len(name) < 5 else name,
+                 count_told(count), *map(number_told, (mean, low, high))]
             )  # fmt: skip
     if rows:
         heading = ["signal", "device", "day", "usable readings", "mean", "least", "greatest"]
@@ -156,12 +165,14 @@ def waves(findings: Findings) -> Iterator[Element]:
         strips = [_excerpt(findings, each, within.percent) for each in own]
         heading = tag("h3", name_of(key.channel), tag("small", f" {unit_of(key.channel)} · {key.device}"))
         ends = f"Each from {number_told(within.low)} to {number_told(within.high)} {unit_of(key.channel)}."
-        parts.append(tag("div", heading, tag("div", *strips, class_="excerpts"), tag("p", ends, class_="ends"), class_="wave"))
+        parts.append(
+            tag("div", heading, tag("div", *strips, class_="excerpts"), tag("p", ends, class_="ends"), class_="wave")
+        )
     words = "Six seconds from the middle of every day, sample by sample; a wave has one scale for all days."
     yield tag("section", tag("h2", "Waves"), tag("p", words, class_="lead"), *parts, id="waves", class_="group")
 
 
-def _excerpt(findings: Findings, excerpt: Excerpt, percent) -> Element:  # type: ignore[no-untyped-def]
+def _excerpt(findings: Findings, excerpt: Excerpt, percent: Callable[[float], float]) -> Element:
     longest = 6.0
     steps = np.diff(excerpt.seconds, prepend=excerpt.seconds[:1])
     usual = float(np.median(steps[1:])) if steps.size > 1 else 0.0
@@ -173,4 +184,9 @@ def _excerpt(findings: Findings, excerpt: Excerpt, percent) -> Element:  # type:
     )
     label = f"{name_of(excerpt.key.channel)} at {findings.time.told(excerpt.time_ns)}"
     picture = svg(WIDTH, 100.0, label, tag("path", class_="line", d=path))
-    return tag("figure", tag("div", picture, class_="plot"), tag("figcaption", findings.time.told(excerpt.time_ns)), class_="excerpt")
+    return tag(
+        "figure",
+        tag("div", picture, class_="plot"),
+        tag("figcaption", findings.time.told(excerpt.time_ns)),
+        class_="excerpt",
+    )

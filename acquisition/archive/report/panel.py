@@ -10,6 +10,7 @@ import numpy as np
 
 from acquisition.archive.report.findings import Curve, Findings, Key
 from acquisition.archive.report.markup import svg, tag
+from acquisition.archive.report.names import name_of, number_told, unit_of
 from acquisition.archive.report.scale import WIDTH, Range, TimeLine, lanes, range_of
 from acquisition.archive.report.story import Mark
 from acquisition.catalogue import Catalogue
@@ -17,40 +18,6 @@ from acquisition.catalogue import Catalogue
 HEIGHT = 100.0
 FLAG_PERCENT = 2.6
 """Width of a flag on a wide page."""
-UNITS = {"{rev}/min": "rpm", "mm[Hg]": "mmHg", "Cel": "°C", "1": "", "ug/kg/min": "µg/kg/min", "/min": "/min"}
-NAMES = {
-    "ecmo_flow": "Circuit flow",
-    "ecmo_rpm": "Pump speed",
-    "abp_mean": "Mean arterial pressure",
-    "abp_sys": "Systolic pressure",
-    "abp_dia": "Diastolic pressure",
-    "pp_num": "Pulse pressure",
-    "hr": "Heart rate",
-    "spo2": "SpO₂",
-}
-
-
-def name_of(channel: str) -> str:
-    """What a channel is called in a picture: the catalogue's description up to its first stop, or its id."""
-    known = Catalogue.shipped().get(channel)
-    if channel in NAMES or known is None:
-        return NAMES.get(channel, channel)
-    words = known.description
-    for stop in (";", " (", ", ", " {"):
-        words = words.partition(stop)[0]
-    return words
-
-
-def unit_of(channel: str) -> str:
-    """Its unit as people write it."""
-    unit = Catalogue.shipped().unit(channel)
-    return UNITS.get(unit, unit)
-
-
-def number_told(value: float) -> str:
-    """A value with three figures that count; whole numbers from a hundred on."""
-    text = f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return text.replace("-", "−")
 
 
 def shown_range(curve: Curve) -> Range:
@@ -80,7 +47,9 @@ def drawn(curve: Curve, time: TimeLine, bucket_ns: int, within: Range, *, dots: 
     """
     band, line, points = list[str](), list[str](), list[str]()
     x = [f"{time.x(each + bucket_ns / 2):.1f}" for each in curve.time_ns.tolist()]
-    low, median, high = ([f"{within.percent(v):.1f}" for v in part.tolist()] for part in (curve.low, curve.median, curve.high))
+    low, median, high = (
+        [f"{within.percent(v):.1f}" for v in part.tolist()] for part in (curve.low, curve.median, curve.high)
+    )
     for part in segments(curve):
         size = part.stop - part.start
         if dots or size == 1:
@@ -124,14 +93,18 @@ def panel(findings: Findings, key: Key, *, tall: bool = False, hue: str = "plain
         label,
         *_grid(findings.time, [within.percent(tick) for tick in ticks]),
         shaded(findings.time, silences),
-        *([tag("path", class_="zero", d=f"M0 {within.percent(0):.1f}H{WIDTH:g}")] if within.low < 0 < within.high else []),
+        *(
+            [tag("path", class_="zero", d=f"M0 {within.percent(0):.1f}H{WIDTH:g}")]
+            if within.low < 0 < within.high
+            else []
+        ),
         *drawn(curve, findings.time, findings.bucket_ns, within, dots=dots),
         *_poles(findings),
     )
-    scale = [
-        tag("span", f"{tick:g}".replace("-", "−"), class_="y", style=f"top:{within.percent(tick):.1f}%") for tick in ticks
-    ]
-    name = tag("div", tag("b", name_of(key.channel)), tag("small", " · ".join(filter(None, (unit, key.device)))), class_="name")
+    scale = [tag("span", number_told(tick), class_="y", style=f"top:{within.percent(tick):.1f}%") for tick in ticks]
+    name = tag(
+        "div", tag("b", name_of(key.channel)), tag("small", " · ".join(filter(None, (unit, key.device)))), class_="name"
+    )
     figures = tag(
         "div",
         tag("b", number_told(middle)),
@@ -144,7 +117,7 @@ def panel(findings: Findings, key: Key, *, tall: bool = False, hue: str = "plain
     )
 
 
-def chart(findings: Findings, panels: Sequence[Element], caption: str, *more: Element) -> Element:
+def chart(findings: Findings, panels: Sequence[Element], caption: str, *more: Element | None) -> Element:
     """Panels above one another on the common time line, flags above and hours below."""
     zero = findings.time.axis.since
     words = f"hours since {zero}" if zero else "UTC" if not findings.pseudonymous else "UTC, moved by whole days"
@@ -181,7 +154,12 @@ def legend_of(findings: Findings) -> Element | None:
     if not marks:
         return None
     items = [
-        tag("li", tag("span", mark.flag, class_="flag"), f" {mark.text}, ", tag("span", findings.time.told(mark.time_ns), class_="when"))
+        tag(
+            "li",
+            tag("span", mark.flag, class_="flag"),
+            f" {mark.text}, ",
+            tag("span", findings.time.told(mark.time_ns), class_="when"),
+        )
         for mark in marks
     ]
     return tag("ol", *items, class_="marks")

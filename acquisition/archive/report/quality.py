@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from xml.etree.ElementTree import Element
 
 from acquisition.archive.report.calendar import calendar, cells, legend, percent
 from acquisition.archive.report.findings import ClockPoint, Findings, Gap, Key
 from acquisition.archive.report.markup import folded, svg, table, tag
-from acquisition.archive.report.panel import HEIGHT, chart, name_of
+from acquisition.archive.report.names import cause_place, cause_told, count_told, name_of, number_told
+from acquisition.archive.report.panel import HEIGHT, chart
 from acquisition.archive.report.scale import WIDTH, length_told, range_of
 from acquisition.archive.report.story import AROUND
 
 MOST_GAPS = 40
-CAUSES = {
-    "daemon_down": "service not running",
-    "host_reboot": "host restarted",
-    "port_absent": "port absent",
-    "link_lost": "link lost",
-    "cable_or_no_bytes": "cable, or no bytes",
-    "framing_errors": "framing errors",
-    "blocks_missing": "blocks missing",
-    "clock_step": "clock set",
-    "quota": "disk quota",
-    "unassigned": "deleted, unassigned",
-    "unknown": "unknown",
-}
-"""Codes of CLINICAL.md section 6.4 in words; each has a colour of its own in the style sheet, by its place."""
 
 
 def completeness(findings: Findings) -> Element:
@@ -45,8 +33,8 @@ def completeness(findings: Findings) -> Element:
     zero = findings.time.axis.since
     counted = f"Days and hours are counted from {zero}." if zero else "Days and hours are UTC."
     words = (
-        "Usable readings by those that were to be expected in the declared run, hour by hour, whether or not the recorder "
-        f"was up; the mean over {len({hour.key for hour in findings.hours})} signals that come at a steady rate. {counted}"
+        "Usable readings by those that were to be expected in the declared run, hour by hour, whether or not the "
+        f"recorder was up; the mean over {len(_streams(findings))} signals that come at a steady rate. {counted}"
     )
     return tag("section", tag("h2", "Completeness"), tag("p", words, class_="lead"), *parts, id="completeness")
 
@@ -58,16 +46,22 @@ def capture_lag(findings: Findings) -> Element:
         words = "No ECMO run is registered, so there is no start to count from."
         return tag("section", heading, tag("p", words, class_="lead"), id="lag")
     longest = max(1, *(lag.lag_ns for lag in findings.lags))
-    rows = []
-    for lag in findings.lags:
-        share = max(0.0, lag.lag_ns / longest * 100)
-        bar = tag("span", tag("i", style=f"width:{share:.2f}%"), class_="bar")
-        told = "before the start" if lag.lag_ns < 0 else length_told(lag.lag_ns)
-        rows.append([name_of(lag.key.channel), lag.key.device, bar, told, findings.time.told(lag.first_ns)])
+    rows: list[list[object]] = []
+    for (device, lag_ns, first_ns), lags in groupby(
+        findings.lags, lambda lag: (lag.key.device, lag.lag_ns, lag.first_ns)
+    ):
+        bar = tag("span", tag("i", style=f"width:{max(0.0, lag_ns / longest * 100):.2f}%"), class_="bar")
+        told = "before the start" if lag_ns < 0 else length_told(lag_ns)
+        names = ", ".join(name_of(lag.key.channel) for lag in lags)
+        rows.append([names, device, bar, told, findings.time.told(first_ns)])
     words = "From the declared start of ECMO to the first reading of each signal"
     start_ns = findings.lags[0].first_ns - findings.lags[0].lag_ns
-    note = "." if findings.time.from_ns <= start_ns else "; the report begins later than that, so earlier readings do not count."
-    made = table(["signal", "device", "", "lag", "first reading"], rows, words, (3, 4))
+    note = (
+        "."
+        if findings.time.from_ns <= start_ns
+        else "; the report begins later than that, so earlier readings do not count."
+    )
+    made = table(["signals", "device", "", "lag", "first reading"], rows, words, (3, 4))
     return tag("section", heading, tag("p", words + note, class_="lead"), made, id="lag")
 
 
@@ -75,10 +69,14 @@ def gaps(findings: Findings) -> Element:
     """Where nothing came, and why, on the time line and as a table."""
     heading = tag("h2", "Gaps and their causes")
     if not findings.gaps:
-        words = "None: no signal was silent for longer than three of its usual periods and five seconds (waves: one second)."
+        words = "None: no signal was silent for longer than three usual periods and five seconds (waves: one second)."
         return tag("section", heading, tag("p", words, class_="lead"), id="gaps")
-    causes = sorted({gap.cause for gap in findings.gaps}, key=_number)
-    known = tag("ul", *(tag("li", tag("i", class_=_class(cause)), f" {cause_told(cause)}") for cause in causes), class_="legend")
+    causes = sorted({gap.cause for gap in findings.gaps}, key=cause_place)
+    known = tag(
+        "ul",
+        *(tag("li", tag("i", class_=f"c{cause_place(cause)}"), f" {cause_told(cause)}") for cause in causes),
+        class_="legend",
+    )
     lines = chart(
         findings,
         [_strip(findings, key) for key in _streams(findings)],
@@ -93,36 +91,24 @@ def gaps(findings: Findings) -> Element:
         for gap in findings.gaps[:MOST_GAPS]
     ]  # fmt: skip
     more = len(findings.gaps) - len(rows)
-    caption = f"The {len(rows)} longest of {len(findings.gaps)} gaps" if more else f"All {len(rows)} gaps, longest first"
+    caption = (
+        f"The {len(rows)} longest of {len(findings.gaps)} gaps" if more else f"All {len(rows)} gaps, longest first"
+    )
     made = table(["begins", "length", "cause", "device", "channels"], rows, caption, (1,))
     words = (
-        "A gap is a silence longer than three usual periods and five seconds (waves: one second). What the recorder knew of "
-        "its cause is told; the time before a signal first came, and after it last did, has none."
+        "A gap is a silence longer than three usual periods and five seconds (waves: one second). What the recorder "
+        "knew of its cause is told; the time before a signal first came, and after it last did, has none."
     )
     summary = table(["cause", "gaps", "longest", "sum over gaps"], _by_cause(findings.gaps), "By cause", (1, 2, 3))
     return tag("section", heading, tag("p", words, class_="lead"), lines, summary, made, id="gaps")
 
 
-def cause_told(cause: str) -> str:
-    """A cause in words."""
-    return CAUSES.get(cause, cause.replace("_", " "))
-
-
 def _by_cause(found: Sequence[Gap]) -> list[list[str]]:
     rows = []
-    for cause in sorted({gap.cause for gap in found}, key=_number):
+    for cause in sorted({gap.cause for gap in found}, key=cause_place):
         own = [gap.length_ns for gap in found if gap.cause == cause]
         rows.append([cause_told(cause), str(len(own)), length_told(max(own)), length_told(sum(own))])
     return rows
-
-
-def _number(cause: str) -> int:
-    names = list(CAUSES)
-    return names.index(cause) if cause in CAUSES else len(names)
-
-
-def _class(cause: str) -> str:
-    return f"c{min(_number(cause), len(CAUSES) - 1)}"
 
 
 def _streams(findings: Findings) -> list[Key]:
@@ -145,7 +131,7 @@ def _strip(findings: Findings, key: Key) -> Element:
             for gap in own
             if gap.cause == cause
         )
-        found.append(tag("path", class_=_class(cause), d=path))
+        found.append(tag("path", class_=f"c{cause_place(cause)}", d=path))
     words = f"{name_of(key.channel)} of {key.device}: {len(own)} gaps" if own else f"{name_of(key.channel)}: no gap"
     name = tag("div", tag("b", name_of(key.channel)), tag("small", key.device), class_="name")
     hours = [hour for hour in findings.hours if hour.key == key]
@@ -171,28 +157,34 @@ def clocks(findings: Findings) -> Element:
         rows.append(
             [
                 device, len(judged), _seconds(judged[0].ahead_s) if judged else "–",
-                _seconds(judged[-1].ahead_s) if judged else "–", f"{drift[-1]:+.1f}".replace("-", "−") if drift else "–",
-                "; ".join(f"{_seconds(point.set_by_s)} at {findings.time.told(point.time_ns)}" for point in steps) or "none",
+                _seconds(judged[-1].ahead_s) if judged else "–", number_told(drift[-1], sign=True) if drift else "–",
+                "; ".join(f"{_seconds(at.set_by_s)} at {findings.time.told(at.time_ns)}" for at in steps) or "none",
             ]
         )  # fmt: skip
         if judged:
             panels.append(_offset(findings, device, judged, steps))
     words = (
-        "How far each device's clock was ahead of (+) or behind (−) the recorder's, by what the device itself said; readings "
-        "carry the recorder's time. A step is somebody setting a clock."
+        "How far each device's clock was ahead of (+) or behind (−) the recorder's, by what the device itself said; "
+        "readings carry the recorder's time. A step is somebody setting a clock."
     )
     made = table(["clock", "times judged", "first, s", "last, s", "drift, ppm", "steps"], rows, "Clocks", (1, 2, 3, 4))
-    drawn = [chart(findings, panels, "Offset of each clock, with its uncertainty; a vertical line is a step.")] if panels else []
+    drawn = (
+        [chart(findings, panels, "Offset of each clock, with its uncertainty; a vertical line is a step.")]
+        if panels
+        else []
+    )
     return tag("section", heading, tag("p", words, class_="lead"), *drawn, made, id="clock")
 
 
 def _seconds(number: float | None) -> str:
-    return "–" if number is None else f"{number:+.3g}".replace("-", "−")
+    return "–" if number is None else number_told(number, sign=True)
 
 
 def _offset(findings: Findings, device: str, judged: Sequence[ClockPoint], steps: Sequence[ClockPoint]) -> Element:
     time = findings.time
-    known = [(point.time_ns, point.ahead_s, point.uncertainty_s or 0.0) for point in judged if point.ahead_s is not None]
+    known = [
+        (point.time_ns, point.ahead_s, point.uncertainty_s or 0.0) for point in judged if point.ahead_s is not None
+    ]
     within = range_of(min(a - u for _, a, u in known), max(a + u for _, a, u in known))
     band = "".join(
         f"M{time.x(at):.1f} {within.percent(a + u):.1f}V{within.percent(a - u):.1f}" for at, a, u in known if u
@@ -200,9 +192,7 @@ def _offset(findings: Findings, device: str, judged: Sequence[ClockPoint], steps
     dots = "".join(f"M{time.x(at):.1f} {within.percent(a):.1f}h0" for at, a, _ in known)
     poles = "".join(f"M{time.x(point.time_ns):.1f} 0V{HEIGHT:g}" for point in steps)
     ticks = within.ticks(2)
-    scale = [
-        tag("span", f"{tick:g}".replace("-", "−"), class_="y", style=f"top:{within.percent(tick):.1f}%") for tick in ticks
-    ]
+    scale = [tag("span", number_told(tick), class_="y", style=f"top:{within.percent(tick):.1f}%") for tick in ticks]
     grid = "".join(f"M0 {within.percent(tick):.1f}H{WIDTH:g}" for tick in ticks)
     shapes = [tag("path", class_=name, d=path) for name, path in
               (("grid", grid), ("band", band), ("step", poles), ("dots", dots)) if path]  # fmt: skip
@@ -214,7 +204,7 @@ def _offset(findings: Findings, device: str, judged: Sequence[ClockPoint], steps
 
 def appendix(findings: Findings) -> Element:
     """Devices and versions."""
-    rows = [[each.name, each.driver, each.profile, f"{each.readings:,}".replace(",", " ")] for each in findings.devices]
+    rows = [[each.name, each.driver, each.profile, count_told(each.readings)] for each in findings.devices]
     devices = table(["device", "driver", "profile", "values and samples"], rows, "Devices", (3,))
     started = [[findings.time.told(time_ns), version] for time_ns, version in findings.versions]
     versions = folded(

@@ -1,4 +1,4 @@
-"""Where things are drawn: the common time line, round numbers beside an axis, and flags that do not cover each other."""
+"""Where things are drawn: the common time line, round numbers beside an axis, flags that cover no other."""
 
 from __future__ import annotations
 
@@ -96,9 +96,12 @@ class Range:
         return (self.high - value) / (self.high - self.low) * 100
 
     def ticks(self, most: int = 4) -> list[float]:
-        """Round numbers within it."""
-        step = _round_step((self.high - self.low) / most)
-        first, last = ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9)
+        """Round numbers within it: about as many as asked for, and never fewer than two."""
+        for finer in range(most, most + 6):
+            step = _round_step((self.high - self.low) / finer)
+            first, last = ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9)
+            if last > first:
+                break
         return [round(number * step, 10) + 0.0 for number in range(first, last + 1)]
 
 
@@ -122,6 +125,6 @@ def lanes(places: Sequence[float], width: float) -> list[int]:
     found = []
     for place in places:
         free = next((number for number, end in enumerate(ends) if place >= end), len(ends))
-        ends[free:free + 1] = [place + width]
+        ends[free : free + 1] = [place + width]
         found.append(free)
     return found

@@ -9,7 +9,7 @@ import numpy as np
 from acquisition.archive.export.axis import DAY_NS
 from acquisition.archive.report.findings import Curve, Findings, Key
 from acquisition.archive.report.markup import svg, tag
-from acquisition.archive.report.panel import name_of, number_told, unit_of
+from acquisition.archive.report.names import name_of, number_told, unit_of, with_unit
 from acquisition.archive.report.scale import Range, range_of
 
 SIDE = 100.0
@@ -39,16 +39,14 @@ def scatter(findings: Findings, across: Key, up: Key) -> Element:
         if dots:
             shapes.append(tag("path", class_="dots", d=dots, style=f"stroke:{shade(late)}"))
     label = f"{name_of(up.channel)} against {name_of(across.channel)}, {here.size} buckets"
-    ticks = [
-        tag("span", number_told(tick), class_="y", style=f"top:{y.percent(tick):.1f}%") for tick in y.ticks(4)
-    ] + [
+    ticks = [tag("span", number_told(tick), class_="y", style=f"top:{y.percent(tick):.1f}%") for tick in y.ticks(4)] + [
         tag("span", number_told(tick), class_="x", style=f"left:{100 - x.percent(tick):.1f}%") for tick in x.ticks(4)
     ]
     return tag(
         "div",
         tag("p", tag("b", name_of(up.channel)), tag("small", f" {unit_of(up.channel)}"), class_="title"),
         tag("div", *ticks, svg(SIDE, SIDE, label, *shapes), class_="plot"),
-        tag("p", f"{name_of(across.channel)}, {unit_of(across.channel)}", class_="under"),
+        tag("p", with_unit(across.channel), class_="under"),
         class_="scatter",
     )
 

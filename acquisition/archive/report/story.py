@@ -82,7 +82,9 @@ def story_of(stay: Stay, request: Request) -> Story:
                 run.from_ns,
                 run.to_ns,
                 ", ".join(
-                    filter(None, (request.text(run.configuration), "begun elsewhere" if run.elsewhere else "", run.reason))
+                    filter(
+                        None, (request.text(run.configuration), "begun elsewhere" if run.elsewhere else "", run.reason)
+                    )
                 ),
             )
             for number, run in enumerate(stay.runs, 1)
