@@ -81,6 +81,9 @@ def report(
         raise ConfigError(["--pseudonymize: name the data request with --request, so that it has names of its own"])
     if subject is None and bed is None and config is None:
         raise ConfigError(["give --subject, --bed or --config: whose run is it?"])
+    for path in (out, pdf, png):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ConfigError([f"{path}: there is no directory {path.absolute().parent}"])
     painter = found_browser(browser) if pdf is not None or png is not None else None
     archive = opened(config, journal, influx, database, user, site, registry, bed, subject)
     about = {} if config is None else load_config(config, for_sinks=False).model_dump(mode="json")

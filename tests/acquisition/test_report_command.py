@@ -147,11 +147,27 @@ def test_a_mistake_ends_with_two_a_sentence_and_no_page(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_where_nothing_can_be_written_it_is_said_and_nothing_half_is_left(run: Run, bed: Path, tmp_path: Path) -> None:
-    out = tmp_path / "nowhere" / "run.html"
-    code, _, err = run("report", "--config", bed / "bed.toml", "--subject", SUBJECT, "-o", out)
+@pytest.mark.parametrize("option", ["-o", "--pdf", "--png"])
+def test_a_directory_that_is_not_there_is_told_before_the_long_work(
+    run: Run, bed: Path, tmp_path: Path, option: str
+) -> None:
+    files = {
+        "-o": tmp_path / "run.html",
+        option: tmp_path / "nowhere" / f"run.{'html' if option == '-o' else option[2:]}",
+    }
+    words = [word for pair in files.items() for word in pair]
+    code, _, err = run("report", "--config", bed / "bed.toml", "--subject", SUBJECT, *words)
     assert code == 2
-    assert f"{out}: cannot be written: No such file or directory" in err
+    assert f"there is no directory {tmp_path / 'nowhere'}" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_can_be_written_it_is_said_and_nothing_half_is_left(run: Run, bed: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.html").mkdir()
+    code, _, err = run("report", "--config", bed / "bed.toml", "--subject", SUBJECT, "-o", tmp_path / "run.html")
+    assert code == 2
+    assert "run.html: cannot be written: Is a directory" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["run.html"]
 
 
 def test_neither_subject_nor_bed_is_asked_for(run: Run, bed: Path) -> None:

@@ -1,6 +1,6 @@
 """A synthetic ECMO run of days for pictures and tests of the report: journal, registry and configuration of a bed.
 
-The patient is simulated for three seconds of every two minutes; what lies between is interpolated with noise.
+The patient is simulated for two seconds of every five minutes; what lies between is interpolated with noise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ S = 1_000_000_000
 HOUR = 3600 * S
 START = from_rfc3339("2026-10-24T06:00:00Z")
 SUBJECT = "LEV-03-012"
-GRAIN_S = 120
+GRAIN_S = 300
 PERIOD_S = 20
 PART_S = 7200
 WAVE_HZ = 25
@@ -92,7 +92,7 @@ def signals(hours: float) -> dict[str, NDArray[np.float64]]:
         now.volume = -220.0 if 40 < hour < 41.5 else 0.0
         now.oxygenator = 1.0 + max(0.0, (hour - 20) / 70)
         now.sweep = 4.0 if hour < 30 else 3.0
-        patient.advance(3.0)
+        patient.advance(2.0)
         steady = {"rr": 14.0 + rough.normal(0, 0.4)}
         rows.append({**patient.numerics(), **steady})
     return {name: np.array([row[name] for row in rows]) for name in NOISE}
