@@ -100,7 +100,7 @@ def test_what_is_left_out_stands_there_for_who_may_see_it(run: Run, bed: Path, t
 
 @pytest.mark.parametrize("times", ["relative", "utc"])
 def test_a_pseudonymous_page_gives_nobody_away(run: Run, bed: Path, tmp_path: Path, times: str) -> None:
-    words = ["--pseudonymize", tmp_path / "study.key", "--request", "r7", "--times", times]
+    words: list[str | Path] = ["--pseudonymize", tmp_path / "study.key", "--request", "r7", "--times", times]
     told = reported(run, bed, tmp_path, "--subject", SUBJECT, *words).lower()
     assert [secret for secret in SECRETS if secret.lower() in told] == []
     assert "(pseudonym)" in told
