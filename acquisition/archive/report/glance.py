@@ -84,7 +84,7 @@ def beside(findings: Findings) -> Iterable[Element]:
     story = findings.story or Story()
     if story.echoes:
         names = list(dict.fromkeys(name for echo in story.echoes for name in echo.values))
-        heading = ["", "when", *map(with_unit, names)]
+        heading = ["echo", "when", *map(with_unit, names)]
         heading += map(with_unit, AROUND)
         rows = [
             [
@@ -96,7 +96,7 @@ def beside(findings: Findings) -> Iterable[Element]:
             for echo in story.echoes
         ]
         caption = "Echo values, and the medians of the five minutes before and after each"
-        yield table(heading, rows, caption, range(1, len(heading)))
+        yield table(heading, rows, caption, range(len(heading)))
     if story.notes:
         rows = [[findings.time.told(time_ns), words] for time_ns, words in story.notes]
         yield folded(f"{len(rows)} notes", table(["when", "note"], rows, "What people wrote"))

@@ -94,7 +94,7 @@ def gaps(findings: Findings) -> Element:
     caption = (
         f"The {len(rows)} longest of {len(findings.gaps)} gaps" if more else f"All {len(rows)} gaps, longest first"
     )
-    made = table(["begins", "length", "cause", "device", "channels"], rows, caption, (1,))
+    made = table(["begins", "length", "cause", "device", "channels"], rows, caption, (0, 1))
     words = (
         "A gap is a silence longer than three usual periods and five seconds (waves: one second). What the recorder "
         "knew of its cause is told; the time before a signal first came, and after it last did, has none."
