@@ -21,7 +21,7 @@ from acquisition.archive.report.groups import OTHER, grouped
 from acquisition.archive.report.markup import svg, table, tag, written
 from acquisition.archive.report.names import CAUSES, CHANNELS, cause_place, number_told
 from acquisition.archive.report.page import _style
-from acquisition.archive.report.panel import drawn, segments
+from acquisition.archive.report.panel import blocks, drawn, segments
 from acquisition.archive.report.scale import MOST_BUCKETS, Range, TimeLine, bucket_ns, lanes, length_told, range_of
 from acquisition.catalogue import Catalogue, ChannelKind
 from acquisition.errors import ConfigError
@@ -135,6 +135,17 @@ def test_a_silence_that_ends_within_the_next_bucket_breaks_the_line_too() -> Non
     whole, broken = curve([0, 1, 2, 3]), curve([0, 1, 2, 3], [(1, 3)])
     assert whole.ends.tolist() == [False, False, False, True]
     assert broken.ends.tolist() == [False, True, False, True]
+
+
+def test_silences_are_seen_however_short_and_drawn_once_where_they_touch() -> None:
+    short = [(ZERO + at * S, ZERO + at * S + S) for at in range(0, 100_000, 10)]
+    merged = blocks(line(240), short, 1.5, 0)
+    assert merged.count("M") == 1
+    apart = blocks(line(240), [short[0], (ZERO + 100 * HOUR, ZERO + 101 * HOUR)], 1.5, 5)
+    assert [tuple(map(float, each)) for each in re.findall(r"M([\d.]+) 5H([\d.]+)", apart)] == [
+        pytest.approx((4.2, 5.7), abs=0.1),
+        pytest.approx((420.8, 425.0), abs=0.1),
+    ]
 
 
 def test_a_bucket_alone_is_a_dot_that_can_be_seen() -> None:

@@ -106,6 +106,7 @@ def answers(source: Source, window: Window) -> list[object]:
     return [*everything, minutes]
 
 
+@pytest.mark.timeout(120)  # two exports and two reports
 async def test_a_journal_and_its_influxdb_give_the_same_answer(tmp_path: Path) -> None:
     async with influxd(tmp_path / "influx", DATABASE) as server, Journal(tmp_path / "journal") as journal:
         everything = observations()

@@ -165,13 +165,29 @@ def legend_of(findings: Findings) -> Element | None:
     return tag("ol", *items, class_="marks")
 
 
-def shaded(time: TimeLine, silences: Iterable[tuple[int, int]], class_: str = "silence") -> Element | None:
-    """Where nothing came, from the top to the bottom; never narrower than can be seen."""
-    path = "".join(
-        f"M{time.x(begin):.1f} 0h{max(0.8, time.x(end) - time.x(begin)):.1f}v{HEIGHT:g}H{time.x(begin):.1f}Z"
-        for begin, end in silences
-    )
-    return tag("path", class_=class_, d=path) if path else None
+def shaded(time: TimeLine, silences: Iterable[tuple[int, int]]) -> Element | None:
+    """Where nothing came, from the top to the bottom."""
+    path = blocks(time, silences, 0.8, 0)
+    return tag("path", class_="silence", d=path) if path else None
+
+
+def blocks(time: TimeLine, spans: Iterable[tuple[int, int]], least: float, inset: float) -> str:
+    """The path of spans of time as blocks; those that would touch are one, so that ten thousand are not too many.
+
+    Args:
+        time: The common time line.
+        spans: From and to, UTC nanoseconds.
+        least: Width below which none is drawn, so that each can be seen.
+        inset: What is left free above and below.
+    """
+    found: list[tuple[float, float]] = []
+    for begin, end in sorted(spans):
+        left, right = time.x(begin), max(time.x(begin) + least, time.x(end))
+        if found and left <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], right)
+        else:
+            found.append((left, right))
+    return "".join(f"M{left:.1f} {inset:g}H{right:.1f}V{HEIGHT - inset:g}H{left:.1f}Z" for left, right in found)
 
 
 def _grid(time: TimeLine, heights: Iterable[float]) -> list[Element]:

@@ -10,7 +10,7 @@ from acquisition.archive.report.calendar import calendar, cells, legend, percent
 from acquisition.archive.report.findings import ClockPoint, Findings, Gap, Key
 from acquisition.archive.report.markup import folded, svg, table, tag
 from acquisition.archive.report.names import cause_place, cause_told, count_told, name_of, number_told
-from acquisition.archive.report.panel import HEIGHT, chart
+from acquisition.archive.report.panel import HEIGHT, blocks, chart
 from acquisition.archive.report.scale import WIDTH, length_told, range_of
 from acquisition.archive.report.story import AROUND
 
@@ -118,19 +118,11 @@ def _streams(findings: Findings) -> list[Key]:
 def _strip(findings: Findings, key: Key) -> Element:
     """One signal's silences on the time line."""
     time = findings.time
-    declared = "".join(
-        f"M{time.x(each.from_ns):.1f} 20H{time.x(each.to_ns):.1f}V{HEIGHT - 20:g}H{time.x(each.from_ns):.1f}Z"
-        for each in findings.declared
-    )
+    declared = blocks(time, ((each.from_ns, each.to_ns) for each in findings.declared), 0, 20)
     own = [gap for gap in findings.gaps if gap.device == key.device and key.channel in gap.channels]
     found = [tag("path", class_="declared", d=declared)]
-    for cause in {gap.cause for gap in own}:
-        path = "".join(
-            f"M{time.x(gap.from_ns):.1f} 5h{max(1.5, time.x(gap.to_ns) - time.x(gap.from_ns)):.1f}v{HEIGHT - 10:g}"
-            f"H{time.x(gap.from_ns):.1f}Z"
-            for gap in own
-            if gap.cause == cause
-        )
+    for cause in sorted({gap.cause for gap in own}, key=cause_place):
+        path = blocks(time, ((gap.from_ns, gap.to_ns) for gap in own if gap.cause == cause), 1.5, 5)
         found.append(tag("path", class_=f"c{cause_place(cause)}", d=path))
     words = f"{name_of(key.channel)} of {key.device}: {len(own)} gaps" if own else f"{name_of(key.channel)}: no gap"
     name = tag("div", tag("b", name_of(key.channel)), tag("small", key.device), class_="name")
