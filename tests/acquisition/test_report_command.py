@@ -60,7 +60,7 @@ def section(text: str, name: str) -> str:
     (found,) = re.findall(
         rf'<section id="{name}"[^>]*>(.*?)</section>|<section class="\w+" id="{name}">', text, re.DOTALL
     )
-    return re.sub(r"[ \n]+", " ", re.sub(r"<[^>]+>", " ", found))
+    return re.sub(r"[ \n\xa0]+", " ", re.sub(r"<[^>]+>", " ", found))
 
 
 def test_the_page_tells_who_when_how_much_and_how_complete(text: str) -> None:

@@ -91,7 +91,7 @@ def test_ticks_of_dates_tell_the_day_at_midnight_and_else_the_hour() -> None:
 
 
 def test_a_time_is_told_as_hours_or_as_a_date_but_never_both() -> None:
-    assert line().told(ZERO - HOUR // 2) == "−0.50 h"
+    assert line().told(ZERO - HOUR // 2) == "−0.50\N{NO-BREAK SPACE}h"
     assert line(since=None).told(ZERO + ZERO) == "2026-03-14 08:00:00 UTC"
 
 

@@ -69,7 +69,7 @@ class TimeLine:
     def told(self, time_ns: int) -> str:
         """A time as people read it: `+26.5 h`, or a date and a time of day."""
         if self.axis.relative:
-            return signed(self.axis.hours(time_ns)) + " h"
+            return signed(self.axis.hours(time_ns)) + "\N{NO-BREAK SPACE}h"
         return rfc3339(time_ns - self.axis.zero_ns, 0).replace("T", " ").replace("Z", " UTC")
 
     def _label(self, hour: float) -> str:
