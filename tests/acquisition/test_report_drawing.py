@@ -92,7 +92,7 @@ def test_ticks_of_dates_tell_the_day_at_midnight_and_else_the_hour() -> None:
 
 def test_a_time_is_told_as_hours_or_as_a_date_but_never_both() -> None:
     assert line().told(ZERO - HOUR // 2) == "−0.50\N{NO-BREAK SPACE}h"
-    assert line(since=None).told(ZERO + ZERO) == "2026-03-14 08:00:00 UTC"
+    assert line(since=None).told(ZERO + ZERO) == "2026-03-14\N{NO-BREAK SPACE}08:00"
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 5.0), (-60.0, 12.0), (36.55, 36.72), (3.0, 3.0), (0.0, 0.0)])

@@ -24,16 +24,15 @@ def glance(findings: Findings) -> Element:
         _tile("values", count_told(findings.values)),
         _tile("wave samples", count_told(findings.samples)),
         _tile("longest gap", "none" if longest is None else length_told(longest.length_ns)),
-        _tile("capture lag", _lag_told(findings), "from the declared start of ECMO to the first reading"),
     ]
+    if findings.lags:
+        tiles.append(_tile("capture lag", _lag_told(findings), "from the declared start of ECMO to the first reading"))
     facts = [(name, value) for name, value in _facts(findings) if value]
     listed = tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in facts), class_="facts")
     return tag("section", tag("h2", "The run at a glance"), tag("div", *tiles, class_="tiles"), listed, id="glance")
 
 
 def _lag_told(findings: Findings) -> str:
-    if not findings.lags:
-        return "–"
     lag_ns = findings.lags[0].lag_ns
     return "before" if lag_ns < 0 else length_told(lag_ns)
 
@@ -49,16 +48,15 @@ def _facts(findings: Findings) -> Iterator[tuple[str, str]]:
         findings.label + (" (pseudonym)" if findings.pseudonymous else ""),
     )
     yield "Centre", findings.centre
-    yield "Beds", ", ".join(map(_spanned(findings), story.beds)) if story.beds else ", ".join(findings.beds)
+    yield "Beds", ", ".join(map(_spanned(findings), story.beds))
     yield "ECMO", "; ".join(map(_spanned(findings), story.runs))
     if findings.story is not None:
         yield "Randomised", "not told" if story.randomised_ns is None else time.told(story.randomised_ns)
         yield "Consent", "; ".join(map(_spanned(findings), story.consent)) or "none is registered"
     yield "Covariates", "; ".join(map(_spanned(findings), story.covariates))
-    yield (
-        "Shown",
-        f"{time.told(time.from_ns)} to {time.told(time.to_ns)}, in buckets of {length_told(findings.bucket_ns)}",
-    )
+    zone = "" if time.axis.relative else "; all times are UTC"
+    ends = f"{time.told(time.from_ns)} to {time.told(time.to_ns)}"
+    yield "Shown", f"{ends}, in buckets of {length_told(findings.bucket_ns)}{zone}"
     yield "Recorded by", ", ".join(dict.fromkeys(f"ecmo-daq {version}" for _, version in findings.versions))
     yield "Left out", _left_out(findings)
     yield "Damaged", "; ".join(findings.damaged)

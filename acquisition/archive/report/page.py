@@ -30,7 +30,7 @@ HUES = dict(zip(AROUND, ("flow", "speed", "mean", "pulse"), strict=True))
 
 def page(findings: Findings) -> str:
     """The text of the report."""
-    title = f"{'ECMO run' if findings.story is not None and findings.story.runs else 'Recording'} {findings.label}"
+    title = f"{'ECMO run' if findings.story is not None and findings.story.runs else 'Recording of'} {findings.label}"
     sections = [glance(findings), evidence(findings), against(findings), quality.completeness(findings)]
     sections += [quality.capture_lag(findings), quality.gaps(findings), quality.clocks(findings)]
     sections += [*signals(findings), *waves(findings), quality.appendix(findings)]

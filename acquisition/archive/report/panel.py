@@ -79,6 +79,7 @@ def panel(findings: Findings, key: Key, *, tall: bool = False, hue: str = "plain
     known = Catalogue.shipped().get(key.channel)
     dots = known is not None and "on " in known.typical_rate
     unit = unit_of(key.channel)
+    where = " · ".join(filter(None, (unit, key.device)))
     ticks = within.ticks(4 if tall else 2)
     label = (
         f"{name_of(key.channel)} of {key.device}: from {number_told(low)} to {number_told(high)} {unit}, "
@@ -102,9 +103,7 @@ def panel(findings: Findings, key: Key, *, tall: bool = False, hue: str = "plain
         *_poles(findings),
     )
     scale = [tag("span", number_told(tick), class_="y", style=f"top:{within.percent(tick):.1f}%") for tick in ticks]
-    name = tag(
-        "div", tag("b", name_of(key.channel)), tag("small", " · ".join(filter(None, (unit, key.device)))), class_="name"
-    )
+    name = tag("div", tag("b", name_of(key.channel)), tag("small", where, title=where), class_="name")
     figures = tag(
         "div",
         tag("b", number_told(middle)),

@@ -67,10 +67,10 @@ class TimeLine:
             yield (hour - first) / (last - first) * 100, self._label(hour)
 
     def told(self, time_ns: int) -> str:
-        """A time as people read it: `+26.5 h`, or a date and a time of day."""
+        """A time as people read it: `+26.50 h`, or a date and a time of day in UTC."""
         if self.axis.relative:
             return signed(self.axis.hours(time_ns)) + "\N{NO-BREAK SPACE}h"
-        return rfc3339(time_ns - self.axis.zero_ns, 0).replace("T", " ").replace("Z", " UTC")
+        return rfc3339(time_ns - self.axis.zero_ns, 0)[:16].replace("T", "\N{NO-BREAK SPACE}")
 
     def _label(self, hour: float) -> str:
         if self.axis.relative:
