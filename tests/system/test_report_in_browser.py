@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,19 +14,25 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from acquisition.archive.report.browser import found_browser
-from tests.system.long_run import SUBJECT, make_run
+from tests.system.long_run import make_run
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
+ROOT = Path(__file__).resolve().parents[2]
+DRAW, PRINT = re.findall(r"```sh\n(.+?)\n```", (ROOT / "docs/how-to/look-at-a-run.md").read_text(encoding="utf-8"))
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--no-first-run",
 ]  # fmt: skip
 
 
-def command(config: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "acquisition.cli", "report", "--config", config, "--subject", SUBJECT, *words]
-    return subprocess.run(line, capture_output=True, text=True, check=False)
+def command(config: Path, line: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command of the page in the directory of the bed."""
+    program, *words = line.split()
+    assert program == "ecmo-daq"
+    run = [sys.executable, "-m", "acquisition.cli", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(run, cwd=config.parent, capture_output=True, text=True, check=False, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +43,11 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(config: Path) -> Path:
     """As on a stick: the file alone in a directory."""
-    out = config.parent / "stick" / "run.html"
-    out.parent.mkdir()
-    done = command(config, "-o", out)
+    done = command(config, DRAW)
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in out.parent.iterdir()] == ["run.html"]
-    return out
+    stick = config.parent / "stick"
+    stick.mkdir()
+    return (config.parent / "run.html").rename(stick / "run.html")
 
 
 @pytest.fixture(scope="module")
@@ -164,20 +169,19 @@ def test_no_text_of_a_tick_or_a_flag_lies_on_another(browser: Browser, report: P
     look.page.context.close()
 
 
-def test_paper_and_picture_come_from_the_browser_of_the_machine(config: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run.html"
-    done = command(config, "-o", out, "--pdf", tmp_path / "run.pdf", "--png", tmp_path / "run.png")
+def test_paper_and_picture_come_from_the_browser_of_the_machine(config: Path) -> None:
+    done = command(config, PRINT)
     assert done.returncode == 0, done.stderr
-    paper = (tmp_path / "run.pdf").read_bytes()
+    paper = (config.parent / "run.pdf").read_bytes()
     assert paper.startswith(b"%PDF-")
     assert 3 <= len(re.findall(rb"/Type\s*/Page\b", paper)) <= 20
-    picture = (tmp_path / "run.png").read_bytes()
+    picture = (config.parent / "run.png").read_bytes()
     assert int.from_bytes(picture[16:20], "big") == 1280
     assert int.from_bytes(picture[20:24], "big") > 3000
 
 
-def test_without_a_browser_paper_is_refused_before_the_long_work(config: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run.html"
-    done = command(config, "-o", out, "--pdf", tmp_path / "run.pdf", "--browser", shutil.which("false") or "")
+def test_a_browser_that_fails_is_told_of(config: Path) -> None:
+    done = command(config, f"{PRINT.replace('run.', 'none.')} --browser false")
     assert done.returncode == 2
-    assert "exit code 1" in done.stderr
+    assert "false: exit code 1" in done.stderr
+    assert not (config.parent / "none.pdf").exists()
