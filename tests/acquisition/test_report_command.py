@@ -121,6 +121,16 @@ def test_part_of_the_run_says_that_earlier_readings_do_not_count(run: Run, bed: 
     assert "the report begins later than that" in section(text, "lag")
 
 
+def test_a_signal_of_which_nothing_came_is_named_and_does_not_count_as_complete_unseen(
+    run: Run, bed: Path, tmp_path: Path
+) -> None:
+    words = ["--subject", SUBJECT, "--from", "2026-03-14T17:07:00Z", "--to", "2026-03-14T17:11:00Z"]
+    told = section(reported(run, bed, tmp_path, *words), "completeness")
+    silent = "Heart rate (monitor-17), SpO₂ (monitor-17), Arterial pressure wave (monitor-17)."
+    assert f"not once in this one: Mean pressure (monitor-17), {silent}" in told
+    assert "study" not in told.lower()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

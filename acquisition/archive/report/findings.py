@@ -142,6 +142,7 @@ class Findings:
         samples: Of waves.
         curves: By stream, numerics only.
         hours: Completeness, of streams that come at a steady rate.
+        silent: Streams that the source knows, but of which nothing came in this time.
         gaps: Longest first.
         lags: In the order of first readings; empty where no ECMO run is declared.
         clock: In the order of time, device by device.
@@ -165,6 +166,7 @@ class Findings:
     samples: int
     curves: Mapping[Key, Curve]
     hours: tuple[Hour, ...]
+    silent: tuple[Key, ...]
     gaps: tuple[Gap, ...]
     lags: tuple[Lag, ...]
     clock: tuple[ClockPoint, ...]

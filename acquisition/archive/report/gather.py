@@ -80,6 +80,7 @@ def gather(
         samples=reading.came[True],
         curves=reading.curves.drawn(tally, axis.zero_ns, names.device),
         hours=tuple(_hours(tally, declared, request)),
+        silent=tuple(_silent(source, windows, tally, request)),
         gaps=tuple(_gaps(tally, declared, events, request)),
         lags=tuple(_lags(tally, scope, request)),
         clock=tuple(_clock(shown, request)),
@@ -155,6 +156,17 @@ def _hours(tally: Tally, declared: Sequence[Window], request: Request) -> Iterat
         if bucket == "hour" and isinstance(expected, int):
             key = Key(request.pseudonyms.device(str(device)), str(channel))
             yield Hour(key, int(str(begin)) // (3600 * NS), expected, int(str(received)), int(str(valid)))
+
+
+def _silent(source: Source, windows: Sequence[Window], tally: Tally, request: Request) -> Iterator[Key]:
+    known = {
+        (series.device, series.channel)
+        for window in windows
+        for series in source.series(window)
+        if _shown(request, series.channel) and (not window.devices or series.device in window.devices)
+    }
+    for device, channel in sorted(known - set(tally.streams())):
+        yield Key(request.pseudonyms.device(device), channel)
 
 
 def _gaps(tally: Tally, declared: Sequence[Window], events: Sequence[Event], request: Request) -> list[Gap]:

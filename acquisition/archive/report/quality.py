@@ -36,6 +36,9 @@ def completeness(findings: Findings) -> Element:
         "Usable readings by those that were to be expected in the declared run, hour by hour, whether or not the "
         f"recorder was up; the mean over {len(_streams(findings))} signals that come at a steady rate. {counted}"
     )
+    if findings.silent:
+        names = ", ".join(f"{name_of(key.channel)} ({key.device})" for key in findings.silent)
+        parts.append(tag("p", f"Recorded at other times, but not once in this one: {names}.", class_="after"))
     return tag("section", tag("h2", "Completeness"), tag("p", words, class_="lead"), *parts, id="completeness")
 
 
