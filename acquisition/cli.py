@@ -31,6 +31,7 @@ ELSEWHERE = {
     "query": "query_cli.query",
     "export": "export_cli.export",
     "verify": "export_cli.verify",
+    "report": "report_cli.report",
     "journal": "journal_cli.journal_app",
     "trace": "trace_cli.trace_app",
     "episode": "episode_cli.episode_app",

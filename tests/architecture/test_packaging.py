@@ -66,6 +66,7 @@ def test_the_wheel_carries_every_module_and_nothing_of_the_tests(wheel: zipfile.
     for package in ("acquisition", "drivers", "simulators"):
         assert {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py")} <= names
         assert f"{package}/py.typed" in names
+    assert "acquisition/archive/report/report.css" in names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "deploy/", "docs/"))]
 
 

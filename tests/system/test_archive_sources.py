@@ -15,8 +15,11 @@ from acquisition.archive import open_archive
 from acquisition.archive.chunk import Chunk, Window
 from acquisition.archive.episodes import Registry
 from acquisition.archive.export.dataset import export
+from acquisition.archive.export.pseudonyms import Pseudonyms
 from acquisition.archive.export.request import Request
 from acquisition.archive.influx import InfluxSource
+from acquisition.archive.report.gather import gather
+from acquisition.archive.report.page import page
 from acquisition.archive.resample import resample
 from acquisition.archive.scope import of_bed
 from acquisition.archive.source import JournalSource, Source
@@ -103,6 +106,7 @@ def answers(source: Source, window: Window) -> list[object]:
     return [*everything, minutes]
 
 
+@pytest.mark.timeout(120)  # two exports and two reports
 async def test_a_journal_and_its_influxdb_give_the_same_answer(tmp_path: Path) -> None:
     async with influxd(tmp_path / "influx", DATABASE) as server, Journal(tmp_path / "journal") as journal:
         everything = observations()
@@ -122,6 +126,9 @@ async def test_a_journal_and_its_influxdb_give_the_same_answer(tmp_path: Path) -
         own_set, central_set = tmp_path / "own", tmp_path / "central"
         for source, out in ((own, own_set), (central, central_set)):
             await asyncio.to_thread(export, source, Registry(), [of_bed("bed-1")], Request(), out)
+        # Without the hour at which it was made, which a pseudonymous page must not tell.
+        request = Request(pseudonyms=Pseudonyms(b"k" * 32, "r"))
+        pages = [page(await asyncio.to_thread(gather, source, of_bed("bed-1"), request)) for source in (own, central)]
         tables = [
             await asyncio.to_thread(archive.query, ["abp_mean", "wf_abp"], every="1m", bed="bed-1")
             for archive in (
@@ -129,6 +136,8 @@ async def test_a_journal_and_its_influxdb_give_the_same_answer(tmp_path: Path) -
                 await asyncio.to_thread(open_archive, influx=server.url, database=DATABASE),
             )
         ]
+    assert len(pages[0]) > 20_000
+    assert pages[0] == pages[1]
     assert tables[0].num_rows > MINUTES
     assert tables[0].equals(tables[1])
     files = {path.relative_to(own_set) for path in own_set.rglob("*.parquet")}

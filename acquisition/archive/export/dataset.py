@@ -25,7 +25,8 @@ from acquisition.archive.export.proof import LEDGER, enter, last_of, write_manif
 from acquisition.archive.export.request import Format, Request
 from acquisition.archive.export.stores import CsvStore, ParquetStore, Store, abandon
 from acquisition.archive.export.subject import Outlet, SubjectReadings
-from acquisition.archive.scope import EVER, Scope
+from acquisition.archive.export.tally import declared_of
+from acquisition.archive.scope import Scope
 from acquisition.archive.source import JournalSource, Source, is_wave
 from acquisition.clock import SystemClock, rfc3339
 from acquisition.errors import ConfigError
@@ -215,7 +216,7 @@ class DataSet:
         events = [event for window in scope.windows for event in self._source.events(window)]
         states = [*self._before(scope.windows), *events]
         one.events([event for event in events if request.shows(event)])
-        declared = _declared(scope, windows)
+        declared = declared_of(scope, windows)
         for device, channel, bucket, start_ns, *counts in one.tally.completeness(declared):
             start = axis.told(int(str(start_ns)) + axis.zero_ns)
             self._rows["completeness.csv"].append((subject, names.device(str(device)), channel, bucket, start, *counts))
@@ -254,24 +255,6 @@ _HEADINGS: dict[str, Sequence[str]] = {
     "left_out.csv": side.LEFT_OUT,
 }
 _ONLY_IF_ANY = frozenset({"waves_index.csv", "left_out.csv"})
-
-
-def _declared(scope: Scope, windows: Sequence[Window]) -> list[Window]:
-    """When readings are expected: in the ECMO runs, whether the service was up or not; else where there is data."""
-    if scope.stay is None or not scope.stay.runs:
-        return list(windows)
-    last = windows[-1].to_ns
-    cut = [
-        Window(window.bed, max(window.from_ns, run.from_ns), min(_ended(window.to_ns, last), _ended(run.to_ns, last)))
-        for window in scope.windows
-        for run in scope.stay.runs
-    ]
-    return [window for window in cut if window.length_ns > 0]
-
-
-def _ended(to_ns: int | None, last_ns: int) -> int:
-    """The end of what may be still going on: then the last reading."""
-    return last_ns if to_ns is None or to_ns >= EVER else to_ns
 
 
 @contextmanager

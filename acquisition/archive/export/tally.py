@@ -10,6 +10,7 @@ import numpy as np
 
 from acquisition.archive.chunk import Chunk, Window
 from acquisition.archive.export.axis import DAY_NS, HOUR_NS, Axis
+from acquisition.archive.scope import EVER, Scope
 from acquisition.catalogue import Catalogue
 from acquisition.clock import NS
 from acquisition.model import Event
@@ -78,6 +79,18 @@ class Tally:
             stream.first_ns = int(chunk.time_ns[0])
         stream.last_ns = int(chunk.time_ns[-1])
 
+    def stream(self, device: str, channel: str) -> Stream:
+        """What was counted of one stream.
+
+        Raises:
+            KeyError: nothing came of it.
+        """
+        return self._streams[device, channel]
+
+    def streams(self) -> list[tuple[str, str]]:
+        """Device and channel of all of which something came, in order."""
+        return sorted(self._streams)
+
     def completeness(self, declared: Sequence[Window]) -> Iterator[tuple[object, ...]]:
         """Device, channel, hour or day, its beginning, expected, received, valid, fraction; see `Windows` for expected.
 
@@ -120,6 +133,29 @@ class Tally:
                     first, last = max(begin, window.from_ns), min(end, window.to_ns)
                     if first < last:
                         yield device, channel, first, last, _cause(told[device], channel, first, last)
+
+
+def declared_of(scope: Scope, windows: Sequence[Window]) -> list[Window]:
+    """When readings are expected: in the ECMO runs, whether the service was up or not; else where there is data.
+
+    Args:
+        scope: What is asked for.
+        windows: The part of it in which there is data; not empty.
+    """
+    if scope.stay is None or not scope.stay.runs:
+        return list(windows)
+    last = windows[-1].to_ns
+    cut = [
+        Window(window.bed, max(window.from_ns, run.from_ns), min(_ended(window.to_ns, last), _ended(run.to_ns, last)))
+        for window in scope.windows
+        for run in scope.stay.runs
+    ]
+    return [window for window in cut if window.length_ns > 0]
+
+
+def _ended(to_ns: int | None, last_ns: int) -> int:
+    """The end of what may be still going on: then the last reading."""
+    return last_ns if to_ns is None or to_ns >= EVER else to_ns
 
 
 def _cause(told: Iterable[tuple[int, int, str, str]], channel: str, first: int, last: int) -> str:
