@@ -159,7 +159,9 @@ async def test_the_commands_run_a_scenario_a_bed_and_a_ward(tmp_path: Path) -> N
     told = await command("scenarios")
     assert "weaning" in told
     told = await command("scenario", "weaning-aborted", "--out", str(tmp_path / "truth"))
-    lines = list(read_truth(Path(told.strip())))
+    pace, path = told.splitlines()
+    assert pace.startswith("1.333 h: ")
+    lines = list(read_truth(Path(path)))
     assert lines[-1]["t"] == 80 * 60
     assert (await command("scenario", "weening", "--out", str(tmp_path), code=2)).startswith("no scenario 'weening'")
     ward = await start("ward", "--beds", "2", "--dir", str(tmp_path / "ward"), "--devices", "pump,mon")
