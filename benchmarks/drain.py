@@ -169,10 +169,10 @@ def _points(observations: Sequence[Observation], bed: str) -> Iterator[Point]:
 def _point(name: str, tags: Mapping[str, str], fields: Mapping[str, float], time_ns: int) -> Point:
     point = Point(name)  # type: ignore[no-untyped-call]  # the library has no annotations there
     for tag, text in tags.items():
-        point.tag(tag, text)  # type: ignore[no-untyped-call]
+        point.tag(tag, text)  # type: ignore[no-untyped-call]  # nor here
     for field, value in fields.items():
-        point.field(field, value)  # type: ignore[no-untyped-call]
-    point.time(time_ns)  # type: ignore[no-untyped-call]
+        point.field(field, value)  # type: ignore[no-untyped-call]  # nor here
+    point.time(time_ns)  # type: ignore[no-untyped-call]  # nor here
     return point
 
 

@@ -26,7 +26,7 @@ class WaveSource(Protocol):
     def rate_hz(self) -> float: ...  # noqa: D102 - told above
 
     @property
-    def resolution(self) -> float: ...  # noqa: D102
+    def resolution(self) -> float: ...  # noqa: D102 - told above
 
     def take(self, n: int) -> NDArray[np.int32]:
         """The next `n` samples as counts, shape (n,)."""

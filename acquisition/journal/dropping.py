@@ -238,7 +238,7 @@ def trim(connection: sqlite3.Connection, name: str, need: int, cursors: Mapping[
     bound = 0
     (whole,) = connection.execute(f"SELECT sum(length(payload)) FROM block WHERE {_WAVES}").fetchone()  # noqa: S608 - constant
     left = max(need, (whole or 0) // _PART_OF_PRESENT)
-    for seq, size in connection.execute(f"SELECT seq, length(payload) FROM block WHERE {_WAVES} ORDER BY seq"):  # noqa: S608
+    for seq, size in connection.execute(f"SELECT seq, length(payload) FROM block WHERE {_WAVES} ORDER BY seq"):  # noqa: S608 - constant
         bound, left = seq, left - size
         if left <= 0:
             break

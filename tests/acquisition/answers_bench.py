@@ -107,8 +107,9 @@ class Bed:
             await asyncio.gather(run, return_exceptions=True)
 
     async def _carried(self, run: asyncio.Task[None]) -> None:
-        # Nobody tells of a commit: it is a number in the journal.
-        while self.journal.progress("central").cursor < self.journal.last_seq and not run.done():  # noqa: ASYNC110
+        while (  # noqa: ASYNC110 - nobody tells of a commit: it is a number in the journal
+            self.journal.progress("central").cursor < self.journal.last_seq and not run.done()
+        ):
             await asyncio.sleep(0.002)
 
     @property

@@ -129,9 +129,9 @@ def test_a_read_of_merged_blocks_is_that_of_the_blocks_as_they_were(
 def test_a_query_of_merged_blocks_is_that_of_the_blocks_as_they_were(
     twins: tuple[Path, Path], begin: int, length: int, device: str | None
 ) -> None:
-    window = {"from_ns": T0 + begin * SECOND // 2 + 1, "to_ns": T0 + (begin + length) * SECOND // 2 + 77_000_000}
+    from_ns, to_ns = T0 + begin * SECOND // 2 + 1, T0 + (begin + length) * SECOND // 2 + 77_000_000
     devices = None if device is None else [device]
-    plain, other = (list(JournalReader(twin).query(devices=devices, **window)) for twin in twins)  # type: ignore[arg-type]
+    plain, other = (list(JournalReader(twin).query(devices=devices, from_ns=from_ns, to_ns=to_ns)) for twin in twins)
     assert other == plain
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +57,10 @@ def _verified(directory: Path) -> list[str]:
     return reader.damaged
 
 
-def joined(observations: object) -> list[Observation]:
+def joined(observations: Iterable[Observation]) -> list[Observation]:
     """Waveforms sample by sample, so that how they are cut makes no difference."""
     singles: list[Observation] = []
-    for each in observations:  # type: ignore[attr-defined]
+    for each in observations:
         if isinstance(each, Waveform):
             number = len(each.raw) // 4
             parts = (

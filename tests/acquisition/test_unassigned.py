@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -236,6 +237,5 @@ async def test_the_daemons_housekeeper_does_it_while_the_journal_is_written_and_
     assert keeper.health().dropped == 0, "every sink has it: it is no loss"
 
 
-def _told(found: object) -> list[Event]:
-    events: list[Observation] = list(found)  # type: ignore[call-overload]  # of observations
-    return [each for each in events if isinstance(each, Event) and each.event is EventKind.RETENTION]
+def _told(found: Iterable[Observation]) -> list[Event]:
+    return [each for each in found if isinstance(each, Event) and each.event is EventKind.RETENTION]

@@ -145,7 +145,7 @@ def fuzz(driver: str, count: int, seed: int) -> Counter[str]:
         turns = min(AFRESH, count - said)
         try:
             counted += _converse(case, chance, turns)
-        except Exception as error:
+        except Exception as error:  # whatever it is, without the seed nobody could say it again
             raise AssertionError(f"{case}, seed {seed}, after {said} inputs: {error!r}") from error
         said += turns
     return counted

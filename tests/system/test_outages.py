@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -162,7 +163,7 @@ async def test_a_device_that_disappears_and_returns_never_pauses_the_others(tmp_
         async with daemon(bed.config(server)):
             async with attached(*links[missing]):
                 for name in links:
-                    await until(lambda name=name: seen(server, name, 3))  # type: ignore[misc]
+                    await until(partial(seen, server, name, 3))
             await asyncio.sleep(6)
             before = len((await counters(server))[missing])
             async with attached(*links[missing]):
