@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from acquisition.clock import NS, Clock, SystemClock
+from simulators.printing import print_for_ever
 
 DEFAULT_LINK = "pty:///tmp/ecmo-cdi500"
 PERIOD_NS = NS
@@ -37,12 +38,7 @@ class Cdi500:
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Reports until the link goes."""
-        due = self._clock.now().mono_ns
-        while True:
-            writer.write(self.report())
-            await writer.drain()
-            due = max(due + self._period, self._clock.now().mono_ns)
-            await asyncio.sleep(self._clock.seconds_until(due))
+        await print_for_ever(self.report, self._period, writer, self._clock)
 
     def report(self) -> bytes:
         """The packet of this moment."""

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from acquisition.clock import NS, Clock, SystemClock
+from simulators.printing import print_for_ever
 
 DEFAULT_LINK = "pty:///tmp/ecmo-flow"
 PERIOD_NS = NS // 10
@@ -38,12 +39,7 @@ class EmtecBioprott:
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Streams lines until the link goes."""
-        due = self._clock.now().mono_ns
-        while True:
-            writer.write(self.line())
-            await writer.drain()
-            due = max(due + PERIOD_NS, self._clock.now().mono_ns)
-            await asyncio.sleep(self._clock.seconds_until(due))
+        await print_for_ever(self.line, PERIOD_NS, writer, self._clock)
 
     def line(self) -> bytes:
         """The next line; each call is one tenth of a second of flow."""

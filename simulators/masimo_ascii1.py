@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from acquisition.clock import NS, Clock, SystemClock
+from simulators.printing import print_for_ever
 
 DEFAULT_LINK = "pty:///tmp/ecmo-oximeter"
 PERIOD_NS = NS
@@ -32,12 +33,7 @@ class MasimoAscii1:
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Prints lines until the link goes."""
-        due = self._clock.now().mono_ns
-        while True:
-            writer.write(self.line())
-            await writer.drain()
-            due = max(due + PERIOD_NS, self._clock.now().mono_ns)
-            await asyncio.sleep(self._clock.seconds_until(due))
+        await print_for_ever(self.line, PERIOD_NS, writer, self._clock)
 
     def line(self) -> bytes:
         """The line of this second."""

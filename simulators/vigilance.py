@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from acquisition.clock import NS, Clock, SystemClock
+from simulators.printing import print_for_ever
 
 DEFAULT_LINK = "pty:///tmp/ecmo-vigilance"
 PERIOD_NS = 2 * NS
@@ -31,12 +32,7 @@ class Vigilance:
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Prints frames until the link goes."""
-        due = self._clock.now().mono_ns
-        while True:
-            writer.write(self.frame())
-            await writer.drain()
-            due = max(due + PERIOD_NS, self._clock.now().mono_ns)
-            await asyncio.sleep(self._clock.seconds_until(due))
+        await print_for_ever(self.frame, PERIOD_NS, writer, self._clock)
 
     def frame(self) -> bytes:
         """The frame of this moment."""

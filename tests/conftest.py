@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import os
@@ -88,6 +89,23 @@ async def no_task_left() -> AsyncIterator[None]:
     for task in left:
         task.cancel()
     assert not left, f"tasks left pending: {left}"
+
+
+@pytest_asyncio.fixture
+async def no_descriptor_left() -> AsyncIterator[None]:
+    """A test that leaves a file or a socket open fails; for those of links, which say so by `usefixtures`."""
+    before = _open_descriptors()
+    yield
+    await asyncio.sleep(0)
+    assert _open_descriptors() == before
+
+
+def _open_descriptors() -> dict[str, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the one that lists them
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import errno
 import os
 import termios
 import tty
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,17 +13,8 @@ import pytest
 from acquisition.errors import TransportError
 from acquisition.transports import serial
 from acquisition.transports.serial import Parity, SerialTransport
-from tests.contracts.far_ends import open_descriptors
 
-pytestmark = pytest.mark.system
-
-
-@pytest.fixture(autouse=True)
-async def no_descriptor_left() -> AsyncIterator[None]:
-    before = open_descriptors()
-    yield
-    await asyncio.sleep(0)
-    assert open_descriptors() == before
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("no_descriptor_left")]
 
 
 class Pty:

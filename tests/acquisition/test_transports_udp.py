@@ -11,17 +11,10 @@ import pytest
 from acquisition.errors import TransportError
 from acquisition.transports import udp
 from acquisition.transports.udp import UdpTransport
-from tests.contracts.far_ends import open_descriptors
+
+pytestmark = pytest.mark.usefixtures("no_descriptor_left")
 
 LOOPBACK = "127.0.0.1"
-
-
-@pytest.fixture(autouse=True)
-async def no_descriptor_left() -> AsyncIterator[None]:
-    before = open_descriptors()
-    yield
-    await asyncio.sleep(0)
-    assert open_descriptors() == before
 
 
 @contextlib.asynccontextmanager

@@ -19,8 +19,9 @@ from tests.contracts.far_ends import (
     SerialEnd,
     ServerEnd,
     SharedEnd,
-    open_descriptors,
 )
+
+pytestmark = pytest.mark.usefixtures("no_descriptor_left")
 
 Maker = Callable[[Path], FarEnd]
 KEEPING = [
@@ -33,14 +34,6 @@ STREAMS = [*KEEPING, pytest.param(SerialEnd, id="serial", marks=pytest.mark.syst
 LINKS = [*STREAMS, pytest.param(DatagramEnd, id="udp")]
 every_link = pytest.mark.parametrize("maker", LINKS)
 every_stream = pytest.mark.parametrize("maker", STREAMS)
-
-
-@pytest.fixture(autouse=True)
-async def no_descriptor_left() -> AsyncIterator[None]:
-    before = open_descriptors()
-    yield
-    await asyncio.sleep(0)
-    assert open_descriptors() == before
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from drivers.dri import DriDriver
 from simulators.dri import FICTITIOUS, DriMonitor
 from simulators.links import attached
 from simulators.physiology import Patient
+from tests.simulators.kept import Kept
 
 SHOWN = {
     "hr": 96.0, "abp_sys": 84.5, "abp_dia": 61.25, "abp_mean": 70.0, "cvp": -1.5, "ecmo_p_pre": 205.0, "spo2": 97.0,
@@ -142,23 +143,6 @@ def test_a_patient_that_nobody_asked_for_stays_on_the_wire() -> None:
     assert readings(emissions)
     assert wire.driver.counters["ignored_records"] > 5
     assert "FICTITIOUS" not in repr(emissions) + repr(vars(wire.driver))
-
-
-class Kept(list[Observation]):
-    """The journal of a session, in memory; says when it grows."""
-
-    def __init__(self) -> None:
-        self.grown = asyncio.Event()
-
-    def take(self, observation: Observation) -> None:
-        self.append(observation)
-        self.grown.set()
-
-    async def until(self, done: Callable[[], bool]) -> None:
-        async with asyncio.timeout(45):
-            while not done():
-                self.grown.clear()
-                await self.grown.wait()
 
 
 @contextlib.asynccontextmanager

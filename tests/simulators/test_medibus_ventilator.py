@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from acquisition.catalogue import Catalogue
 from acquisition.clock import NS, ManualClock, ScaledClock
 from acquisition.driver import Emission, Reading, Samples
-from acquisition.model import Numerics, Observation, State, Waveform
+from acquisition.model import Numerics, State, Waveform
 from acquisition.replay import Handing
 from acquisition.session import Session
 from acquisition.stamping import Stamper
@@ -22,6 +21,7 @@ from drivers.medibus import MedibusDriver
 from simulators.links import attached
 from simulators.medibus import CURVES, MedibusVentilator
 from simulators.physiology import Patient
+from tests.simulators.kept import Kept
 
 T0 = 1_785_585_600 * NS
 STEP_NS = NS // 50
@@ -127,23 +127,6 @@ def test_what_an_old_ventilator_does_not_know_costs_the_rest_nothing() -> None:
     wire.device.mute = frozenset({0x28, 0x29})
     wire.run(60)
     assert len(readings(wire.run(10))) >= 9
-
-
-class Kept(list[Observation]):
-    """The journal of a session, in memory; says when it grows."""
-
-    def __init__(self) -> None:
-        self.grown = asyncio.Event()
-
-    def take(self, observation: Observation) -> None:
-        self.append(observation)
-        self.grown.set()
-
-    async def until(self, done: Callable[[], bool]) -> None:
-        async with asyncio.timeout(45):
-            while not done():
-                self.grown.clear()
-                await self.grown.wait()
 
 
 @pytest.mark.system

@@ -1,9 +1,10 @@
-"""One machine for all tests on a real systemd: booted once, installed once, and gone after the last of them."""
+"""What system tests share: one machine with a real systemd, booted and installed once; a disk small enough to fill."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.system.installed import CONFIG, INFLUX, INFLUX_CONFIG, PUMP, install
 from tests.system.nspawn import Machine, machine
 from tests.system.packages import package
+from tests.system.small_disks import ext4, tmpfs
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +39,17 @@ def bed(fresh: Machine) -> Machine:
     if fresh.try_run("command -v ecmo-daq").returncode != 0:
         install(fresh)
     return fresh
+
+
+@pytest.fixture(params=["tmpfs", "ext4"])
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A place for a journal, `tmp_path / "journal"`, on a file system that is soon full."""
+    make: Callable[[], AbstractContextManager[Path]] = {
+        "tmpfs": lambda: tmpfs(tmp_path / "journal", 4096),
+        "ext4": lambda: ext4(tmp_path / "journal", 16),
+    }[request.param]
+    with make() as where:
+        yield where
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

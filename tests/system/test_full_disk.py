@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from simulators.sim_pump_console import SimPumpConsole
 from tests.acquisition.journal_observations import DAY_NS, event, numerics, waveform
 from tests.system.beds import daemon, device, until, write_config
 from tests.system.servers import free_port
-from tests.system.small_disks import ext4, fail_for_good, fill, tmpfs
+from tests.system.small_disks import ext4, fail_for_good, fill
 
 pytestmark = pytest.mark.system
 
@@ -56,16 +55,6 @@ class Bed:
     def events(self, kind: EventKind, name: str) -> list[Event]:
         found = JournalReader(self.journal).query(devices={name}, kinds={"event"})
         return [each for each in found if isinstance(each, Event) and each.event is kind]
-
-
-@pytest.fixture(params=["tmpfs", "ext4"])
-def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    make: Callable[[], AbstractContextManager[Path]] = {
-        "tmpfs": lambda: tmpfs(tmp_path / "journal", 4096),
-        "ext4": lambda: ext4(tmp_path / "journal", 16),
-    }[request.param]
-    with make() as where:
-        yield where
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -26,22 +24,12 @@ from simulators.sim_pump_console import SimPumpConsole
 from tests.acquisition.journal_observations import DAY_NS, QUICK, T0, everything, numerics
 from tests.acquisition.scripted_influx import scripted_influx
 from tests.system.beds import daemon, device, until, write_config
-from tests.system.small_disks import ext4, fail_for_good, fill, tmpfs
+from tests.system.small_disks import ext4, fail_for_good, fill
 
 pytestmark = pytest.mark.system
 
 STORED = 20
 NOBODY = 65534
-
-
-@pytest.fixture(params=["tmpfs", "ext4"])
-def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    make: Callable[[], AbstractContextManager[Path]] = {
-        "tmpfs": lambda: tmpfs(tmp_path / "journal", 4096),
-        "ext4": lambda: ext4(tmp_path / "journal", 16),
-    }[request.param]
-    with make() as where:
-        yield where
 
 
 async def stored(directory: Path) -> None:
