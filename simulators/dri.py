@@ -61,7 +61,6 @@ class DriMonitor:
         zeroing: The arterial line is being zeroed.
         requests: What was asked, oldest first: main type and whether it begins something.
         values_sent: Sets of displayed values put on the wire.
-        waves_sent: Blocks of waves put on the wire.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class DriMonitor:
     ) -> None:
         self.deaf = self.stalled = self.flip = self.cut = self.tell_patient = self.zeroing = False
         self.requests: list[tuple[int, bool]] = []
-        self.values_sent = self.waves_sent = 0
+        self.values_sent = 0
         self._readings = readings
         self._clock = clock or SystemClock()
         self._sources = None if waves is None else {
@@ -202,7 +201,6 @@ class DriMonitor:
             if counts:
                 head = len(counts).to_bytes(2, "little") + bytes((gap, 0)) + labels.get(wave, 0).to_bytes(2, "little")
                 parts.append((wave, head + b"".join(_word(count) for count in counts)))
-                self.waves_sent += not self.stalled
         self._position += 1
         del self._pressure[: max(0, len(self._pressure) - 5 * SOURCE_HZ)]
         return self._framed(1, parts)

@@ -12,7 +12,6 @@ from simulators.physiology.conditions import Conditions
 from simulators.physiology.drugs import HOUR_S, INFUSION_H, levosimendan_gain
 from simulators.physiology.loop import STEP_NS, STEP_S, Loop
 
-ABP_RATE_HZ = 125
 SETTLE_S = 45.0
 CIRCUIT_S = 0.9
 """The circuit's sensors show the beats of about the last second."""

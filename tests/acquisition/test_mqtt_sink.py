@@ -15,7 +15,7 @@ from acquisition.model import Event, EventKind, Numerics, Observation, Waveform,
 from acquisition.sinks.mqtt import IN_FLIGHT, MqttSink
 from tests.acquisition.certificates import server_context
 
-CONNECT, CONNACK, PUBLISH, PUBACK, PINGREQ, DISCONNECT = 0x10, 0x20, 0x30, 0x40, 0xC0, 0xE0
+CONNECT, CONNACK, PUBLISH, PUBACK, DISCONNECT = 0x10, 0x20, 0x30, 0x40, 0xE0
 
 
 @dataclass
