@@ -3,8 +3,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from acquisition.config import load_config
 from acquisition.registry import available_drivers
 
@@ -17,11 +15,6 @@ def test_the_bed_of_the_readme_is_a_valid_configuration(tmp_path: Path) -> None:
     config = tmp_path / "bed.toml"
     config.write_text(block, encoding="utf-8")
     assert [device.id for device in load_config(config).device] == ["flow", "monitor"]
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", TEXT))
-def test_everything_the_readme_points_to_is_there(target: str) -> None:
-    assert (ROOT / target).exists()
 
 
 def test_the_readme_names_every_driver_and_every_shipped_profile() -> None:
