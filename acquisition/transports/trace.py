@@ -12,7 +12,8 @@ from typing import Self, TypeAlias
 
 from acquisition.clock import NS, ManualClock
 from acquisition.errors import LinkEndedError, TraceError, TransportError
-from acquisition.trace import Chain, Piece
+from acquisition.trace import Piece
+from acquisition.trace_chain import Chain
 
 SLACK_NS = 250_000_000
 """A driver that waits for an instant acts a little after it; the trace has the true one, so it goes first."""

@@ -12,7 +12,8 @@ from acquisition.errors import LinkEndedError, TraceError
 from acquisition.model import EventKind
 from acquisition.recording import DAY_NS, Rotation, TraceRecorder, trace_files
 from acquisition.replay import record_link
-from acquisition.trace import Chain, Mark, Piece, read_trace
+from acquisition.trace import Mark, Piece, read_trace
+from acquisition.trace_chain import Chain
 from acquisition.transports.trace import TraceTransport
 
 START = 1_772_000_000_123_456_789
