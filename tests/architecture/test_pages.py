@@ -49,6 +49,13 @@ def test_everything_a_page_points_to_is_there(page: Path) -> None:
     assert dead == []
 
 
+def test_the_table_of_contents_names_every_page() -> None:
+    contents = ROOT / "docs" / "README.md"
+    named = {(contents.parent / link.partition("#")[0]).resolve() for link in LINK.findall(contents.read_text("utf-8"))}
+    pages = {page for page in (ROOT / "docs").rglob("*.md") if page != contents}
+    assert sorted(name_of(page) for page in pages if not named & {page, page.parent}) == []
+
+
 def commands_in(text: str) -> list[tuple[str, list[str]]]:
     """What a page has people type, in blocks and within sentences: the program and its words."""
     blocks = re.findall(r"^```[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)

@@ -5,8 +5,8 @@ Source: PROTOCOLS.md section 1.9: FLOAT-Type, NU_VAL_OBS, SA_VAL_OBS, SA_SPECN, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from acquisition.errors import WireError
 from acquisition.model import MISSING_COUNT, State
 from acquisition.wire.intellivue import messages
 from acquisition.wire.intellivue.fields import Fields
+
+Observed = TypeVar("Observed")
 
 INVALID, QUESTIONABLE, UNAVAILABLE, CALIBRATION, TEST, DEMO = 0x8000, 0x4000, 0x2000, 0x1000, 0x0800, 0x0400
 _INSTEAD = ((INVALID, State.INVALID), (UNAVAILABLE, State.UNAVAILABLE))
@@ -115,16 +117,7 @@ def numerics(attributes: Mapping[int, bytes]) -> list[Numeric]:
     Raises:
         WireError: an attribute is of the wrong length.
     """
-    found = []
-    if messages.NUMERIC in attributes:
-        single = Fields(attributes[messages.NUMERIC])
-        found.append(_numeric(single))
-        single.finish()
-    if messages.COMPOUND_NUMERIC in attributes:
-        compound = Fields(attributes[messages.COMPOUND_NUMERIC])
-        found += [_numeric(piece) for piece in compound.listed()]
-        compound.finish()
-    return found
+    return _observed(attributes, messages.NUMERIC, messages.COMPOUND_NUMERIC, _numeric)
 
 
 def blocks(attributes: Mapping[int, bytes]) -> list[Block]:
@@ -133,15 +126,21 @@ def blocks(attributes: Mapping[int, bytes]) -> list[Block]:
     Raises:
         WireError: an attribute is of the wrong length.
     """
+    return _observed(attributes, messages.SAMPLES, messages.COMPOUND_SAMPLES, _block)
+
+
+def _observed(
+    attributes: Mapping[int, bytes], single: int, compound: int, read: Callable[[Fields], Observed]
+) -> list[Observed]:
     found = []
-    if messages.SAMPLES in attributes:
-        single = Fields(attributes[messages.SAMPLES])
-        found.append(_block(single))
-        single.finish()
-    if messages.COMPOUND_SAMPLES in attributes:
-        compound = Fields(attributes[messages.COMPOUND_SAMPLES])
-        found += [_block(piece) for piece in compound.listed()]
-        compound.finish()
+    if single in attributes:
+        alone = Fields(attributes[single])
+        found.append(read(alone))
+        alone.finish()
+    if compound in attributes:
+        several = Fields(attributes[compound])
+        found += [read(piece) for piece in several.listed()]
+        several.finish()
     return found
 
 
