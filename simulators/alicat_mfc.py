@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import struct
 
-from simulators.modbus_server import ModbusServer, Readings, Registers
+from simulators.modbus_server import ModbusServer, Registers
+from simulators.readings import Readings
 
 DEFAULT_LINK = "pty:///tmp/ecmo-sweep"
 MASS_FLOW = 1208

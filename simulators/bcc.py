@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+
+from simulators.readings import Readings
 
 DEFAULT_LINK = "tcp-listen://127.0.0.1:4001"
 SOH, ACK, NAK = b"\x01", b"\x06", b"\x15"
 ACK_WITHIN_S = 3.0
 MOST_TRIES = 3
-
-Readings = Callable[[], Mapping[str, float]]
 
 
 @dataclass

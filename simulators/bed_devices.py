@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from acquisition.clock import Clock
 from simulators.alicat_mfc import AlicatMfc
@@ -18,9 +17,9 @@ from simulators.hl7_monitor import Hl7Monitor
 from simulators.intellivue import IntelliVue
 from simulators.links import DatagramDevice, Device
 from simulators.medibus import MedibusVentilator
+from simulators.readings import Readings
 from simulators.sim_pump_console import SimPumpConsole
 
-Readings: TypeAlias = Callable[[], Mapping[str, float]]
 MONITORED = ("abp_sys", "abp_dia", "abp_mean", "hr", "cvp", "spo2")
 MOST_WAITING = 36_000
 STUDY_PUMP = "50113"

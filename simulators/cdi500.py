@@ -7,18 +7,16 @@ the checksum covers are in neither source: here they are blanks, and everything 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 
 from acquisition.clock import NS, Clock, SystemClock
 from simulators.printing import print_for_ever
+from simulators.readings import Readings
 
 DEFAULT_LINK = "pty:///tmp/ecmo-cdi500"
 PERIOD_NS = NS
 NIBBLES = (0x00, 0xCD, 0xD9, 0x14, 0xF1, 0x3C, 0x28, 0xE5, 0xA1, 0x6C, 0x78, 0xB5, 0x50, 0x9D, 0x89, 0x44)
 SHOWN = {0x03: "ecmo_temp_art", 0x04: "ecmo_so2_post", 0x0C: "ecmo_temp_ven", 0x0D: "ecmo_svo2"}
 SHOWN |= {0x10: "ecmo_hct", 0x11: "ecmo_hb"}
-
-Readings = Callable[[], Mapping[str, float]]
 
 
 class Cdi500:

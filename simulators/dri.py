@@ -7,14 +7,14 @@ record header, basic class, invasive pressures, extension 3 with PiCCO, wave sub
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from math import exp
-from typing import TypeAlias
 
 import numpy as np
 
 from acquisition.clock import NS, Clock, SystemClock
 from acquisition.model import MISSING_COUNT
+from simulators.readings import Readings
 from simulators.wave_source import Resampled, WaveSource
 
 DEFAULT_LINK = "pty:///tmp/ecmo-monitor"
@@ -40,8 +40,6 @@ PLAYED = {"wf_ecg_ii": (1, 0.001), "wf_abp": (4, 0.01), "wf_cvp": (5, 0.01), "wf
 """Channel to type of wave, and what a count of it stands for in the channel's unit: 1 uV, 0.01 mmHg, 0.01 %."""
 CARRIES = frozenset({*PLAYED, "hr", "spo2", "temp_core", "co_td", "cvp", *PRESSURES[16][2]})
 """What of a recording it can send."""
-
-Readings: TypeAlias = Callable[[], Mapping[str, float]]
 
 
 class DriMonitor:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
 
 from acquisition.clock import NS, Clock, SystemClock
 from simulators.printing import print_for_ever
+from simulators.readings import Readings
 
 DEFAULT_LINK = "pty:///tmp/ecmo-flow"
 PERIOD_NS = NS // 10
 LIMIT = 999_999
 BLANK_FLOW = "-" * 7
-
-Readings = Callable[[], Mapping[str, float]]
 
 
 class EmtecBioprott:

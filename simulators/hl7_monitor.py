@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from acquisition.clock import NS, Clock, SystemClock
 from acquisition.model import MISSING_COUNT
 from simulators.arterial_line import ArterialLine
 from simulators.faults import FaultKind
+from simulators.readings import Shown
 from simulators.wave_source import WaveSource
 
 DEFAULT_LINK = "tcp://127.0.0.1:2575"
@@ -68,8 +69,6 @@ WAVES: Mapping[str, tuple[str, str, str]] = {
     "wf_pleth": ("150452^MDC_PULS_OXIM_PLETH^MDC", "1.7.2.150452", _NO_UNIT),
 }
 
-Readings = Callable[[], Mapping[str, float | str]]
-
 
 class Report(NamedTuple):
     """One message that waits for its acknowledgement."""
@@ -106,7 +105,7 @@ class Hl7Monitor:
 
     def __init__(
         self,
-        numerics: Readings,
+        numerics: Shown,
         waves: Mapping[str, WaveSource] | None = None,
         *,
         every_s: float = 1.0,
@@ -250,7 +249,7 @@ class Hl7Monitor:
         return rows
 
 
-def create(readings: Readings) -> Hl7Monitor:
+def create(readings: Shown) -> Hl7Monitor:
     """The device as the simulator command attaches it."""
     return Hl7Monitor(readings)
 
@@ -259,7 +258,7 @@ CARRIES = frozenset({*NUMERICS, *WAVES})
 """What of a recording it can send."""
 
 
-def play(numerics: Readings, waves: Mapping[str, WaveSource], clock: Clock) -> Hl7Monitor:
+def play(numerics: Shown, waves: Mapping[str, WaveSource], clock: Clock) -> Hl7Monitor:
     """The device as `ecmo-sim play` attaches it."""
     numerics()  # a recording begins when it is first looked at, and the first report is due only later
     return Hl7Monitor(numerics, waves, clock=clock)

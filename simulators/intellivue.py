@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from struct import pack, unpack
@@ -19,6 +19,7 @@ from simulators import intellivue_screen as screen
 from simulators.arterial_line import ArterialLine
 from simulators.intellivue_screen import BLOCK_NS, WAVES, fitted
 from simulators.links import Datagrams
+from simulators.readings import Shown
 from simulators.wave_source import WaveSource
 
 DEFAULT_LINK = "udp://127.0.0.1:24105"
@@ -29,8 +30,6 @@ CARRIES = screen.CARRIES
 EXPORT_PORT = 24105
 SYSTEM = pdu.attribute(0x0928, pdu.strings("Philips", "SIMULATED"))
 SERIAL = "SIM0001"
-
-Readings = Callable[[], Mapping[str, float | str]]
 
 
 @dataclass(slots=True)
@@ -102,7 +101,7 @@ class IntelliVue:
 
     def __init__(
         self,
-        numerics: Readings,
+        numerics: Shown,
         waves: Mapping[str, WaveSource] | None = None,
         *,
         clock: Clock | None = None,
@@ -342,11 +341,11 @@ class IntelliVue:
         return pdu.digits(*datetime.fromtimestamp(self._clock.now().utc_ns // NS, UTC).timetuple()[:6])
 
 
-def create(readings: Callable[[], Mapping[str, float]]) -> IntelliVue:
+def create(readings: Shown) -> IntelliVue:
     """The device as the simulator command attaches it, with the patient's arterial line."""
     return IntelliVue(readings, {"wf_abp": ArterialLine()})
 
 
-def play(numerics: Readings, waves: Mapping[str, WaveSource], clock: Clock) -> IntelliVue:
+def play(numerics: Shown, waves: Mapping[str, WaveSource], clock: Clock) -> IntelliVue:
     """The device as `ecmo-sim play` attaches it: from when it is first polled, each wave at a rate that it can send."""
     return IntelliVue(numerics, {name: fitted(name, wave) for name, wave in waves.items()}, clock=clock)

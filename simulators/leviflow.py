@@ -8,7 +8,8 @@ the double registers, are our choice.
 
 from __future__ import annotations
 
-from simulators.modbus_server import ModbusServer, Readings, Registers
+from simulators.modbus_server import ModbusServer, Registers
+from simulators.readings import Readings
 
 DEFAULT_LINK = "pty:///tmp/ecmo-leviflow"
 MEASUREMENT_ERROR = 1 << 1

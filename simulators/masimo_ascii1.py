@@ -7,16 +7,14 @@ exception are our choice; the sources show neither.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from acquisition.clock import NS, Clock, SystemClock
 from simulators.printing import print_for_ever
+from simulators.readings import Readings
 
 DEFAULT_LINK = "pty:///tmp/ecmo-oximeter"
 PERIOD_NS = NS
-
-Readings = Callable[[], Mapping[str, float]]
 
 
 class MasimoAscii1:

@@ -7,12 +7,11 @@ characters), settings (2 + 5), time, identification, and the real-time configura
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from math import pi, sin
-from typing import TypeAlias
 
 from acquisition.clock import NS, Clock, SystemClock
+from simulators.readings import Readings
 
 DEFAULT_LINK = "pty:///tmp/ecmo-ventilator"
 IDENTITY = "8210'SIM Evita'04.21:04.03"
@@ -21,8 +20,6 @@ CURVES = {"00": (-10, 100, 0x370, 10.0, 14.0), "01": (-180, 180, 0xB40, 0.0, 30.
 """Code to lowest, highest, last bin, middle and swing of what is shown: airway pressure in mbar, flow in L/min."""
 VENTILATION = {"F0": "40", "78": "10", "7D": "24", "73": "14", "D6": "12"}
 NOP_NS = 2 * NS
-
-Readings: TypeAlias = Callable[[], Mapping[str, float]]
 
 
 class MedibusVentilator:

@@ -22,7 +22,6 @@ LATE_S = 1.6
 """Longer than anybody waits for a reply."""
 WRITES = (5, 6, 15, 16, 22, 23)
 
-Readings = Callable[[], Mapping[str, float]]
 Registers = Mapping[int, int]
 
 

@@ -7,7 +7,8 @@ supply voltage x 0.1. Unverified on hardware; that an absent speed is an error o
 
 from __future__ import annotations
 
-from simulators.modbus_server import ModbusServer, Readings, Registers
+from simulators.modbus_server import ModbusServer, Registers
+from simulators.readings import Readings
 
 DEFAULT_LINK = "pty:///tmp/ecmo-puralev"
 OFF, SPEED_CONTROL, ERROR = 1, 2, 4

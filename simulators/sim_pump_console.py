@@ -14,7 +14,8 @@
 from __future__ import annotations
 
 from simulators.faults import FaultKind
-from simulators.modbus_server import ModbusServer, Readings, Registers, signed
+from simulators.modbus_server import ModbusServer, Registers, signed
+from simulators.readings import Readings
 
 DEFAULT_LINK = "pty:///tmp/ecmo-pump"
 

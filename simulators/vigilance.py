@@ -7,15 +7,13 @@ the fields, a guess; order of the fields, padding, period and the identifier are
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 
 from acquisition.clock import NS, Clock, SystemClock
 from simulators.printing import print_for_ever
+from simulators.readings import Readings
 
 DEFAULT_LINK = "pty:///tmp/ecmo-vigilance"
 PERIOD_NS = 2 * NS
-
-Readings = Callable[[], Mapping[str, float]]
 
 
 class Vigilance:

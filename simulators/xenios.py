@@ -7,12 +7,11 @@ to 29. Limits are our choice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+
+from simulators.readings import Readings
 
 DEFAULT_LINK = "pty:///tmp/ecmo-xenios"
 QUESTION = bytes((0xA2, 0x00, 0x00, 0x5D))
-
-Readings = Callable[[], Mapping[str, float]]
 
 
 class Xenios:
