@@ -270,7 +270,7 @@ class Daemon:
                 frames_bad=driver.counters["frames_bad"],
                 frames_late=driver.counters["rejected_late"],
                 values=dict(status.values),
-                counters=dict(driver.counters),
+                counters={**driver.counters, **stamper.counters},
                 flags=dict(stamper.validator.reasons),
                 clock_ahead_ns=track.ahead_ns if track else None,
                 clock_drift_ppm=track.drift_ppm if track else None,

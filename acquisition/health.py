@@ -46,7 +46,7 @@ class DeviceHealth(_Part):
         frames_bad: Messages that were not, the late ones among them.
         frames_late: Replies that came when nobody waited for them any more.
         values: Values or samples stored, by channel.
-        counters: The driver's: frames good and bad, bytes, rejections by reason.
+        counters: Frames good and bad, bytes, rejections by reason, blocks that were repeated.
         flags: Judgements below good, by reason.
         clock_ahead_ns: How far its own clock is ahead of ours; None if it has none, or not yet known.
         clock_drift_ppm: How fast that grows.

@@ -5,6 +5,7 @@ The pure half of a Session: equal emissions at equal instants give equal observa
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -46,6 +47,9 @@ class Stamper:
         catalogue: Units and limits.
         zone: Zone of the device's own clock where it does not say one.
         gap_after_ns: Silence longer than this, or than three periods of the device, is a gap.
+
+    Attributes:
+        counters: What was not stored because it had come before, beside the driver's counters.
     """
 
     def __init__(
@@ -54,7 +58,7 @@ class Stamper:
         self.device = device
         self.validator = Validator(catalogue)
         self.gaps = 0
-        self.repeated_blocks = 0
+        self.counters = Counter[str]()
         self.device_clock = DeviceClock()
         self._catalogue = catalogue
         self._zone = zone or ZoneInfo("UTC")
@@ -194,7 +198,7 @@ class Stamper:
         start = None if samples.start is None else self._wall_ns(samples.start, instant)
         time_ns = stream.place(samples.counts.size, instant.utc_ns, start, after_gap=samples.after_gap)
         if time_ns is None:
-            self.repeated_blocks += 1
+            self.counters["blocks_repeated"] += 1
             return
         # Another rate of the same channel, or readings of an earlier run, may reach further than this stream knows.
         ended = self._ends.get(samples.channel)

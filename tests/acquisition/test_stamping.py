@@ -131,6 +131,13 @@ def test_missing_blocks_of_a_stream_become_a_gap_of_that_channel(stamper: Stampe
     assert wave.time_ns == T0 + 3 * NS
 
 
+def test_a_block_that_comes_again_is_stored_once_and_counted(stamper: Stamper) -> None:
+    block = Samples("wf_abp", np.full(125, 80, dtype=np.int32), 8_000_000, start=WallTime(2026, 1, 1, 1, 0, 1))
+    assert len(stamper.stamp([block], at(1))) == 1
+    assert stamper.stamp([block], at(1.2)) == []
+    assert stamper.counters == {"blocks_repeated": 1}
+
+
 def test_a_waveform_keeps_the_devices_counts(stamper: Stamper) -> None:
     counts = np.array([800, 805, -(2**31)], dtype=np.int32)
     (wave,) = stamper.stamp([Samples("wf_abp", counts, 8_000_000, 0.1)], at(1))
