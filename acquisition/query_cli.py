@@ -157,11 +157,11 @@ def opened(
         raise ConfigError([f"--bed {bed}: not the bed of the configuration, {own}; a journal holds one bed"])
     directory = journal_directory(config, journal)
     whose = own or bed
-    known = Registry.open(registry or registry_path(directory))
-    beds = {each.bed for stay in known.stays() for each in stay.beds}
+    subjects = Registry.open(registry or registry_path(directory))
+    beds = {each.bed for stay in subjects.stays() for each in stay.beds}
     if own is None and bed is not None and beds and bed not in beds:
         raise ConfigError([f"--bed {bed}: no subject of the registry was ever there{nearest(bed, beds)}"])
-    return Archive(JournalSource(directory, whose), known, whose)
+    return Archive(JournalSource(directory, whose), subjects, whose)
 
 
 def warn(words: str) -> None:
@@ -186,22 +186,19 @@ def named(channels: str | None) -> frozenset[str] | None:
 
 def _text(archive: Archive, question: Question, format_: str) -> Iterator[str]:
     """Lines of the answer; refuses before the first of them where there is none."""
-    source = archive.source
+    source, columns = archive.source, lines.COLUMNS
+    found: Iterator[str]
     if question.every_ns is not None:
-        told = lines.csv_of_buckets if format_ == "csv" else lines.json_of_buckets
         columns = ("time", "time_ns", "device", "channel", "unit", *question.aggregates)
-        found = _some(map(told, question.figures(source)), archive, question)
+        found = map(lines.csv_of_buckets if format_ == "csv" else lines.json_of_buckets, question.figures(source))
     elif format_ == "csv":
-        columns = lines.COLUMNS
-        events = map(lines.csv_of_event, question.events(source))
-        found = _some(chain(map(lines.csv_of, question.readings(source)), events), archive, question)
+        found = chain(map(lines.csv_of, question.readings(source)), map(lines.csv_of_event, question.events(source)))
     else:
-        columns = ()
         waves = {series.channel for window in question.scope.windows for series in source.series(window) if series.wave}
         readings = lines.json_of(question.readings(source), [*waves, *filter(is_wave, question.channels or ())])
-        events = (json_line(event) + "\n" for event in question.events(source))
-        found = _some(chain(readings, events), archive, question)
-    return chain([",".join(columns) + "\n"], found) if format_ == "csv" else found
+        found = chain(readings, (json_line(event) + "\n" for event in question.events(source)))
+    heading = [",".join(columns) + "\n"] if format_ == "csv" else []
+    return chain(heading, _some(found, archive, question))
 
 
 def _some(parts: Iterator[T], archive: Archive, question: Question) -> Iterator[T]:

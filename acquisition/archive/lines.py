@@ -17,7 +17,7 @@ from acquisition.catalogue import Catalogue
 from acquisition.clock import rfc3339
 from acquisition.model import Event, Numerics, Quality, State, json_line
 
-COLUMNS = ("time", "time_ns", "device", "channel", "value", "unit", "state", "quality")
+COLUMNS: tuple[str, ...] = ("time", "time_ns", "device", "channel", "value", "unit", "state", "quality")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
