@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from acquisition.archive.absence import told_elsewhere
 from acquisition.archive.export import proof
 from acquisition.archive.export.clif import Mapping
 from acquisition.archive.export.dataset import export as write
@@ -21,6 +22,7 @@ from acquisition.errors import ConfigError
 from acquisition.journal_cli import AnyConfigPath, JournalPath
 from acquisition.mistakes import nearest
 from acquisition.query_cli import (
+    ROLES,
     Bed,
     Channels,
     Database,
@@ -32,12 +34,11 @@ from acquisition.query_cli import (
     User,
     named,
     opened,
+    warn,
 )
 
 out_console = Console()
 err = Console(stderr=True)
-
-ROLES = ("blinded", "unblinded")
 
 
 def export(
@@ -93,6 +94,8 @@ def export(
     archive = opened(config, journal, influx, database, user, site, registry, bed, subject[0] if subject else None)
     whose: list[str | None] = [*subject] if subject else [None]
     scopes = [archive.scope(subject=each, bed=bed, from_=from_, to=to) for each in whose]
+    for scope in scopes:
+        warn(told_elsewhere(archive.source, scope))
     wanted = Request(
         Format(format_),
         duration_ns(every),
@@ -122,6 +125,10 @@ def verify(
     ] = None,
 ) -> None:
     """Prove that a data set is unchanged; exit code 2 if it is not."""
+    if ledger is not None and not ledger.is_file():
+        raise ConfigError(
+            [f"{ledger}: no chain of exports there; it is named {proof.LEDGER}, where the export was made"]
+        )
     beside = directory.absolute().parent / proof.LEDGER
     chain = ledger or (beside if beside.exists() else None)
     found = proof.verified(directory, chain)

@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, TextIO, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from acquisition.archive import frames, lines
+from acquisition.archive.absence import never_recorded, nothing, told_elsewhere
 from acquisition.archive.episodes import Registry, registry_path
 from acquisition.archive.extra import library
 from acquisition.archive.influx import InfluxSource
@@ -25,14 +26,18 @@ from acquisition.archive.plot import plot
 from acquisition.archive.question import Question, checked_channels
 from acquisition.archive.resample import checked_aggregates, duration_ns
 from acquisition.archive.source import JournalSource, is_wave
+from acquisition.archive.whole import written_whole
 from acquisition.errors import ConfigError
 from acquisition.journal_cli import AnyConfigPath, JournalPath, journal_directory
+from acquisition.mistakes import nearest
 from acquisition.model import json_line
 from acquisition.sinks.influxdb_servers import Credentials
 
+T = TypeVar("T")
 err = Console(stderr=True)
 
 FORMATS = ("csv", "json", "parquet", "table")
+ROLES = ("blinded", "unblinded")
 TABLE_ROWS = 200
 
 InfluxUrl = Annotated[str | None, typer.Option("--influx", help="InfluxDB to read, http(s)://host:port.")]
@@ -74,6 +79,7 @@ def query(
     quality: Annotated[
         str | None, typer.Option(help="The worst that is taken: good, suspect or bad (suspect in figures).")
     ] = None,
+    role: Annotated[str, typer.Option(help="blinded, or unblinded to keep what tells of the study drug.")] = "blinded",
     format_: Annotated[str, typer.Option("--format", help="csv, json, parquet or table.")] = "csv",
     out: Annotated[Path | None, typer.Option(help="File to write in place of standard output.")] = None,
     picture: Annotated[
@@ -83,6 +89,10 @@ def query(
     """Print readings of a bed or a subject from a journal or an InfluxDB, also while the daemon runs."""
     if format_ not in FORMATS:
         raise ConfigError([f"--format {format_}: use csv or json, parquet or table"])
+    if role not in ROLES:
+        raise ConfigError([f"--role {role}{nearest(role, ROLES)}"])
+    if out is not None and (picture is not None or format_ == "table"):
+        raise ConfigError(["--out: a table goes to the screen, and --plot names its own file; leave --out out"])
     archive = opened(config, journal, influx, database, user, site, registry, bed, subject)
     question = Question(
         archive.scope(subject=subject, bed=bed, from_=from_, to=to),
@@ -91,18 +101,23 @@ def query(
         worst_of(quality, every),
         None if every is None else duration_ns(every),
         checked_aggregates(name.strip() for name in agg.split(",")),
+        role == "unblinded",
     )
     if picture is not None:
-        drawn = plot(question.readings(archive.source), picture, question.scope.label)
+        drawn = plot(_some(question.readings(archive.source), archive, question), picture, question.scope.label)
         err.print(f"{picture}: {drawn} channels", highlight=False, soft_wrap=True)
     elif format_ == "parquet":
         _parquet(archive, question, out)
     elif format_ == "table":
         _table(archive, question)
     else:
+        text = _text(archive, question, format_)
         with _writing(out) as stream:
-            for text in _text(archive, question, format_):
-                stream.write(text)
+            stream.writelines(text)
+    warn(told_elsewhere(archive.source, question.scope))
+    if isinstance(archive.source, JournalSource):  # a database would have to count everything for this
+        for each in never_recorded(archive.source, question):
+            warn(each)
 
 
 def opened(
@@ -118,10 +133,10 @@ def opened(
 ) -> Archive:
     """The archive that the options name.
 
-    A journal does not say whose it is: with a configuration it is that bed's, and beside a subject `bed` tells.
+    A journal does not say whose it is: with a configuration it is that bed's, and without one `bed` tells.
 
     Raises:
-        ConfigError: they name none or two, or the bed is not that of the configuration.
+        ConfigError: they name none or two, or the bed is not that of the configuration, or in no stay of the registry.
     """
     if influx is not None:
         if journal is not None:
@@ -138,12 +153,21 @@ def opened(
         from acquisition.config import load_config
 
         own = load_config(config, for_sinks=False).site.bed
-    if bed is not None and bed != own and (own is not None or subject is None):
-        raise ConfigError([f"--bed {bed}: not the bed of the configuration; a journal holds one bed"])
+    if bed is not None and own is not None and bed != own:
+        raise ConfigError([f"--bed {bed}: not the bed of the configuration, {own}; a journal holds one bed"])
     directory = journal_directory(config, journal)
     whose = own or bed
-    place = registry or registry_path(directory)
-    return Archive(JournalSource(directory, whose), Registry.open(place), whose)
+    subjects = Registry.open(registry or registry_path(directory))
+    beds = {each.bed for stay in subjects.stays() for each in stay.beds}
+    if own is None and bed is not None and beds and bed not in beds:
+        raise ConfigError([f"--bed {bed}: no subject of the registry was ever there{nearest(bed, beds)}"])
+    return Archive(JournalSource(directory, whose), subjects, whose)
+
+
+def warn(words: str) -> None:
+    """Says what the answer has not, beside it."""
+    if words:
+        err.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def named(channels: str | None) -> frozenset[str] | None:
@@ -161,23 +185,31 @@ def named(channels: str | None) -> frozenset[str] | None:
 
 
 def _text(archive: Archive, question: Question, format_: str) -> Iterator[str]:
+    """Lines of the answer; refuses before the first of them where there is none."""
+    source, columns = archive.source, lines.COLUMNS
+    found: Iterator[str]
     if question.every_ns is not None:
-        if format_ == "csv":
-            yield ",".join(("time", "time_ns", "device", "channel", "unit", *question.aggregates)) + "\n"
-        for part in question.figures(archive.source):
-            yield lines.csv_of_buckets(part) if format_ == "csv" else lines.json_of_buckets(part)
-        return
-    if format_ == "csv":
-        yield ",".join(lines.COLUMNS) + "\n"
-        yield from map(lines.csv_of, question.readings(archive.source))
-        yield from map(lines.csv_of_event, question.events(archive.source))
-        return
-    waves = {
-        series.channel for window in question.scope.windows for series in archive.source.series(window) if series.wave
-    }
-    yield from lines.json_of(question.readings(archive.source), [*waves, *filter(is_wave, question.channels or ())])
-    for event in question.events(archive.source):
-        yield json_line(event) + "\n"
+        columns = ("time", "time_ns", "device", "channel", "unit", *question.aggregates)
+        found = map(lines.csv_of_buckets if format_ == "csv" else lines.json_of_buckets, question.figures(source))
+    elif format_ == "csv":
+        found = chain(map(lines.csv_of, question.readings(source)), map(lines.csv_of_event, question.events(source)))
+    else:
+        waves = {series.channel for window in question.scope.windows for series in source.series(window) if series.wave}
+        readings = lines.json_of(question.readings(source), [*waves, *filter(is_wave, question.channels or ())])
+        found = chain(readings, (json_line(event) + "\n" for event in question.events(source)))
+    heading = [",".join(columns) + "\n"] if format_ == "csv" else []
+    return chain(heading, _some(found, archive, question))
+
+
+def _some(parts: Iterator[T], archive: Archive, question: Question) -> Iterator[T]:
+    """The parts, of which there is one at least.
+
+    Raises:
+        ConfigError: there is none; it says why.
+    """
+    for first in parts:
+        return chain([first], parts)
+    raise nothing(archive.source, question)
 
 
 def _parquet(archive: Archive, question: Question, out: Path | None) -> None:
@@ -185,10 +217,15 @@ def _parquet(archive: Archive, question: Question, out: Path | None) -> None:
     if out is None and sys.stdout.isatty():
         raise ConfigError(["--format parquet: give --out FILE; a terminal cannot show it"])
     if question.every_ns is None:
-        table = frames.of_readings(question.readings(archive.source))
+        table = frames.of_readings(_some(question.readings(archive.source), archive, question))
     else:
-        table = frames.of_figures(question.figures(archive.source), question.aggregates)
-    parquet.write_table(table, sys.stdout.buffer if out is None else out, compression="zstd")
+        figures = _some(question.figures(archive.source), archive, question)
+        table = frames.of_figures(figures, question.aggregates)
+    if out is None:
+        parquet.write_table(table, sys.stdout.buffer, compression="zstd")
+        return
+    with written_whole(out) as place, place.open("wb") as file:
+        parquet.write_table(table, file, compression="zstd")
 
 
 def _table(archive: Archive, question: Question) -> None:
@@ -218,8 +255,5 @@ def _writing(out: Path | None) -> Iterator[TextIO]:
     if out is None:
         yield sys.stdout
         return
-    try:
-        with out.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-    except OSError as error:
-        raise ConfigError([f"{out}: cannot be written: {error.strerror}"]) from error
+    with written_whole(out) as place, place.open("w", encoding="utf-8", newline="") as stream:
+        yield stream

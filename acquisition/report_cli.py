@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,17 +10,19 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from acquisition.archive.absence import told_elsewhere
 from acquisition.archive.export.pseudonyms import Pseudonyms, read_key
 from acquisition.archive.export.request import Request
 from acquisition.archive.report.browser import found_browser, picture, print_pdf
 from acquisition.archive.report.gather import gather
 from acquisition.archive.report.page import page
+from acquisition.archive.whole import written_whole
 from acquisition.config import load_config
 from acquisition.errors import ConfigError
-from acquisition.export_cli import ROLES
 from acquisition.journal_cli import AnyConfigPath, JournalPath
 from acquisition.mistakes import nearest
 from acquisition.query_cli import (
+    ROLES,
     Bed,
     Channels,
     Database,
@@ -34,6 +35,7 @@ from acquisition.query_cli import (
     User,
     named,
     opened,
+    warn,
 )
 
 err = Console(stderr=True)
@@ -98,25 +100,15 @@ def report(
         about=about,
     )
     scope = archive.scope(subject=subject, bed=bed, from_=from_, to=to)
+    warn(told_elsewhere(archive.source, scope))
     with Progress(console=err, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("report", total=1.0)
         found = gather(archive.source, scope, wanted, lambda done: bar.update(task, completed=done))
-    _write(out, page(found))
+    with written_whole(out) as place:
+        place.write_text(page(found), encoding="utf-8")
     if painter is not None and pdf is not None:
         print_pdf(painter, out, pdf)
     if painter is not None and png is not None:
         picture(painter, out, png)
     made = ", ".join(str(path) for path in (out, pdf, png) if path is not None)
     err.print(f"{made}: written", highlight=False, soft_wrap=True, markup=False)
-
-
-def _write(out: Path, text: str) -> None:
-    """The file whole, or not at all: a disk that is full leaves what was there."""
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, out)
-    except OSError as error:
-        raise ConfigError([f"{out}: cannot be written: {error.strerror}"]) from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -19,8 +19,8 @@ def stay_table(stays: Sequence[Stay]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("subject", no_wrap=True)
     table.add_column("what", overflow="fold")
-    table.add_column("from", no_wrap=True)
-    table.add_column("to", no_wrap=True)
+    table.add_column("from (UTC)", no_wrap=True)
+    table.add_column("to (UTC)", no_wrap=True)
     for stay in stays:
         if stay.purged:
             table.add_row(stay.subject, "all data was deleted", "", "")
@@ -52,7 +52,7 @@ def _known(stay: Stay) -> Iterator[tuple[str, int, str]]:
 def entry_table(entries: Iterable[Entry]) -> Table:
     """One row an entry, amendments with what stood there before."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("entry", "recorded", "by", "what", "data", "reason"):
+    for heading in ("entry", "recorded (UTC)", "by", "what", "data", "reason"):
         table.add_column(heading, overflow="fold")
     for entry in entries:
         data = dict(entry.data or {})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +17,8 @@ from acquisition.catalogue import Catalogue
 from acquisition.clock import rfc3339
 from acquisition.model import Event, Numerics, Quality, State, json_line
 
-COLUMNS = ("time", "time_ns", "device", "channel", "value", "unit", "state", "quality")
+COLUMNS: tuple[str, ...] = ("time", "time_ns", "device", "channel", "value", "unit", "state", "quality")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def stamps(time_ns: NDArray[np.int64]) -> list[str]:
@@ -50,10 +49,7 @@ def csv_of(chunk: Chunk) -> str:
 
 def csv_of_event(event: Event) -> str:
     """One line, the kind as channel and the text as value."""
-    out = io.StringIO()
-    row = (rfc3339(event.time_ns), event.time_ns, event.device, event.event.value, event.text, "", "", "")
-    csv.writer(out, lineterminator="\n").writerow(row)
-    return out.getvalue()
+    return line((rfc3339(event.time_ns), event.time_ns, event.device, event.event.value, event.text, "", "", ""))
 
 
 def csv_of_buckets(buckets: Buckets) -> str:
@@ -143,7 +139,30 @@ def number(value: float) -> str:
     return repr(value) if value == value else ""
 
 
+def harmless(text: str) -> str:
+    """A text with an apostrophe before it where a spreadsheet would run it as a formula; numbers are none."""
+    if not text.startswith(_FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
+def line(row: Iterable[object]) -> str:
+    """A line of CSV; None is an empty cell, and no text is a formula."""
+    cells = ("" if value is None else harmless(value) if isinstance(value, str) else str(value) for value in row)
+    # The standard library's writer leaves a carriage return bare, which its own reader then refuses.
+    return ",".join(map(_quoted, cells)) + "\n"
+
+
 @cache
 def cell(text: str) -> str:
-    """A cell of CSV, quoted where it must be (RFC 4180)."""
+    """A cell of CSV, kept for the next of its kind."""
+    return _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """As RFC 4180 wants it."""
     return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text

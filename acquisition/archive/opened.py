@@ -69,6 +69,7 @@ class Archive:
         aggregates: Sequence[str] = ("mean",),
         quality: str | None = None,
         devices: Collection[str] | None = None,
+        unblinded: bool = False,
         kind: frames.Kind = "arrow",
     ) -> Any:
         """Readings, or figures of them, as a table.
@@ -83,6 +84,7 @@ class Archive:
             aggregates: `mean`, `median`, `min`, `max`, `count`, or percentiles such as `p95`.
             quality: The worst that is taken: good, suspect or bad; None: suspect in figures, else bad.
             devices: Device ids; None: all.
+            unblinded: Whether what tells of the study drug is answered too.
             kind: `arrow`, `pandas` or `polars`.
 
         Raises:
@@ -96,6 +98,7 @@ class Archive:
             worst_of(quality, every),
             None if every is None else duration_ns(every),
             checked_aggregates(aggregates),
+            unblinded,
         )
         if question.every_ns is None:
             return frames.turned(frames.of_readings(question.readings(self.source)), kind)

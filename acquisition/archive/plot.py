@@ -12,6 +12,7 @@ import numpy as np
 from acquisition.archive.chunk import Chunk, joined
 from acquisition.archive.extra import library
 from acquisition.archive.resample import lttb
+from acquisition.archive.whole import written_whole
 from acquisition.catalogue import Catalogue
 from acquisition.errors import ConfigError
 
@@ -38,10 +39,8 @@ def plot(chunks: Iterable[Chunk], path: Path, title: str) -> int:
     for chunk in chunks:
         parts[chunk.device, chunk.channel].append(_thinned(chunk))
     lines = {key: broken(_thinned(joined(found))) for key, found in parts.items()}
-    try:
-        draw(lines, path, title)
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be written: {error.strerror}"]) from error
+    with written_whole(path) as place:
+        draw(lines, place, title)
     return len(lines)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from acquisition.archive.chunk import Chunk, Window
+from acquisition.archive.export.blinding import CHANNELS, tells
 from acquisition.archive.resample import Buckets, resample
 from acquisition.archive.scope import Scope, devices_of
 from acquisition.archive.source import Source, is_wave
@@ -26,6 +27,10 @@ class Question:
         quality: The worst that is taken.
         every_ns: Length of a bucket; None: readings as they are.
         aggregates: Figures of a bucket.
+        unblinded: Whether what tells of the study drug is answered too.
+
+    Raises:
+        ConfigError: who is blinded asks for a channel that tells of it.
     """
 
     scope: Scope
@@ -34,6 +39,13 @@ class Question:
     quality: Quality = Quality.BAD
     every_ns: int | None = None
     aggregates: tuple[str, ...] = ("mean",)
+    unblinded: bool = False
+
+    def __post_init__(self) -> None:
+        if hidden := sorted(CHANNELS & (self.channels or frozenset())) if not self.unblinded else []:
+            raise ConfigError(
+                [f"{', '.join(hidden)}: tells of the study drug; ask in the role unblinded, if it is yours"]
+            )
 
     def readings(self, source: Source) -> Iterator[Chunk]:
         """Numerics and then waves, bed by bed; see `Source`."""
@@ -60,16 +72,21 @@ class Question:
         for window in self.scope.windows:
             devices = devices_of(window, self.devices)
             for event in source.events(window):
-                if devices is None or event.device in devices:
+                told = self.unblinded or not tells(f"{event.text} {event.detail}")
+                if told and (devices is None or event.device in devices):
                     yield event
 
     def _of(self, source: Source, window: Window) -> Iterator[Iterator[Chunk]]:
         devices = devices_of(window, self.devices)
         numerics, waves = _kinds(self.channels)
         if numerics is None or numerics:
-            yield _kept(source.numerics(window, devices, numerics), self.quality)
+            yield self._kept(source.numerics(window, devices, numerics))
         if waves is None or waves:
-            yield _kept(source.waves(window, devices, waves), self.quality)
+            yield self._kept(source.waves(window, devices, waves))
+
+    def _kept(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        kept = (chunk.at_least(self.quality) for chunk in chunks if self.unblinded or chunk.channel not in CHANNELS)
+        return (chunk for chunk in kept if len(chunk))
 
 
 def checked_channels(names: Collection[str]) -> frozenset[str]:
@@ -99,8 +116,3 @@ def _kinds(channels: frozenset[str] | None) -> tuple[frozenset[str] | None, froz
     known = Catalogue.shipped()
     waves = frozenset(name for name in channels if is_wave(name) or name not in known)
     return frozenset(name for name in channels if not is_wave(name)), waves
-
-
-def _kept(chunks: Iterator[Chunk], quality: Quality) -> Iterator[Chunk]:
-    kept = (chunk.at_least(quality) for chunk in chunks)
-    return (chunk for chunk in kept if len(chunk))

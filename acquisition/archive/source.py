@@ -113,7 +113,7 @@ class JournalSource:
 
     def series(self, window: Window) -> list[Series]:
         """See `Source.series`; of all times."""
-        if not self._holds(window):
+        if not self.holds(window):
             return []
         return sorted(
             Series(device, channel, is_wave(channel))
@@ -124,7 +124,7 @@ class JournalSource:
 
     def extent(self, window: Window) -> Window | None:
         """See `Source.extent`."""
-        last = max(self._reader.last_seen().values(), default=0) if self._holds(window) else 0
+        last = max(self._reader.last_seen().values(), default=0) if self.holds(window) else 0
         kinds = ["numerics", "waveform"]
         begun: list[int] = []
         for device in self._stat.readings if last else ():
@@ -179,7 +179,7 @@ class JournalSource:
 
     def events(self, window: Window, kinds: Collection[EventKind] | None = None) -> Iterator[Event]:
         """See `Source.events`."""
-        if not self._holds(window):
+        if not self.holds(window):
             return
         for device in sorted(self._stat.events):
             for each in self._reader.query(
@@ -188,11 +188,12 @@ class JournalSource:
                 if isinstance(each, Event) and (kinds is None or each.event in kinds):
                     yield each
 
-    def _holds(self, window: Window) -> bool:
+    def holds(self, window: Window) -> bool:
+        """Whether the window is of this bed, as far as that is known."""
         return self._bed is None or window.bed is None or window.bed == self._bed
 
     def _devices(self, window: Window, devices: Collection[str] | None) -> list[str]:
-        held = self._stat.readings if self._holds(window) else {}
+        held = self._stat.readings if self.holds(window) else {}
         return sorted(device for device in held if devices is None or device in devices)
 
 

@@ -162,7 +162,6 @@ def test_query_prints_the_channels_and_the_time_that_were_asked_for(run: Run, jo
         (("--channels", "heart"), "unknown channel"),
         (("--from", "2026-01-01T00:00:00"), "no UTC offset"),
         (("--format", "xlsx"), "csv or json"),
-        (("--bed", "other"), "not the bed"),
     ],
 )
 def test_a_query_that_cannot_be_meant_is_refused(run: Run, journal: Path, words: tuple[str, str], told: str) -> None:

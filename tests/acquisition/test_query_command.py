@@ -13,6 +13,7 @@ from shutil import copytree, rmtree
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
@@ -183,7 +184,7 @@ def test_what_cannot_be_meant_is_told_and_ends_with_two(run: Run, bed: Path, wor
     assert told in err
 
 
-def test_a_program_gets_arrow_or_pandas(bed: Path) -> None:
+def test_a_program_gets_arrow_pandas_or_polars(bed: Path) -> None:
     archive = open_archive(bed)
     table = archive.query(["ecmo_flow"], subject=SUBJECT, every="1h", aggregates=["mean", "count"])
     assert table.column("count").to_pylist() == [360] * HOURS
@@ -191,6 +192,13 @@ def test_a_program_gets_arrow_or_pandas(bed: Path) -> None:
     assert set(frame["channel"]) == {"hr", "spo2"}
     expected = HOURS * 6 - 1  # one is in the gap
     assert frame["value"].isna().sum() == (frame["state"] == "not_connected").sum() == expected
+    polars = archive.query(["hr", "spo2"], subject=SUBJECT, kind="polars")
+    assert polars["time"].dtype == pl.Datetime("ns", "UTC")
+    assert polars.height == len(frame)
+    assert polars["value"].null_count() == expected
+    assert polars["value"].drop_nulls().to_list() == frame["value"].dropna().tolist()
+    assert polars["state"].drop_nulls().cast(pl.String).to_list() == ["not_connected"] * expected
+    assert set(polars["channel"].cast(pl.String)) == {"hr", "spo2"}
 
 
 def test_a_library_that_is_missing_is_asked_for_by_name(bed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

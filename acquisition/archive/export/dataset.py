@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from acquisition import INTENDED_USE
+from acquisition.archive.absence import elsewhere
 from acquisition.archive.chunk import Chunk, Window
 from acquisition.archive.episodes import Registry
 from acquisition.archive.export import facts, side
@@ -121,6 +122,9 @@ class DataSet:
         shift = names.shift_days(scope.label)
         axis = axis_of(scope, windows[0].from_ns, utc=self._request.utc, shift_days=shift)
         self._axes.add(axis.since or "UTC")
+        for bed in elsewhere(self._source, scope.windows):
+            why = f"what {names.bed(bed)} recorded of {subject} is in a journal of its own, which was not read"
+            self._rows["left_out.csv"].append(("", "", "", why))
         outlet = Outlet(
             self._directory, self._request, self._store, self._others, self._rows["waves_index.csv"], self._saw
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +12,7 @@ from acquisition.archive.episodes_chain import Entry
 from acquisition.archive.export.axis import Axis
 from acquisition.archive.export.blinding import tells
 from acquisition.archive.export.request import Request
+from acquisition.archive.lines import line
 from acquisition.archive.scope import Scope
 from acquisition.catalogue import Catalogue, Channel
 from acquisition.journal.cursors import Quarantined
@@ -44,15 +44,14 @@ VERSIONS = ("started", "version")
 
 
 def write_rows(path: Path, heading: Sequence[str], rows: Iterable[Row]) -> None:
-    """A table as CSV, UTF-8, lines ended by LF.
+    """A table as CSV, UTF-8, lines ended by LF; no cell is a formula.
 
     Raises:
         OSError: the disk refuses.
     """
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(heading)
-        writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
+        file.write(line(heading))
+        file.writelines(map(line, rows))
 
 
 def codebook(channels: dict[str, set[str]]) -> Iterator[Row]:

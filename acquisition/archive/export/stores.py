@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from acquisition.archive.extra import library
+from acquisition.archive.lines import harmless
 
 ZSTD_LEVEL = 1
 _PLAIN = {"time_ns": "DELTA_BINARY_PACKED", "time_h": "BYTE_STREAM_SPLIT"}
@@ -112,6 +113,9 @@ class CsvStore:
         for key in reversed([key for key in ("subject", "channel") if key in parts]):
             column = self._pa.repeat(self._pa.scalar(parts[key]), piece.num_rows)
             piece = piece.add_column(0, self._pa.field(key, self._pa.string()), column)
+        if "text" in piece.schema.names:
+            words = self._pa.array([harmless(each) for each in piece.column("text").to_pylist()], self._pa.string())
+            piece = piece.set_column(piece.schema.get_field_index("text"), "text", words)
         path = f"{name}.csv"
         if name == "waves":
             path = f"waves/{quote(parts['subject'], safe='')}/{quote(parts['channel'], safe='')}.csv"

@@ -134,6 +134,7 @@ class Findings:
         blinded: Whether what tells of the study drug is left out.
         centre: Where it was; empty if that is not known or must not be told.
         beds: In the order of time.
+        unread: Those of them that are not in the journal that was read.
         time: The common time line.
         bucket_ns: Length of a bucket of the curves.
         declared: When there should have been readings.
@@ -158,6 +159,7 @@ class Findings:
     blinded: bool
     centre: str
     beds: tuple[str, ...]
+    unread: tuple[str, ...]
     time: TimeLine
     bucket_ns: int
     declared: tuple[Window, ...]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from acquisition.archive.absence import elsewhere
 from acquisition.archive.chunk import Chunk, Window
 from acquisition.archive.export import side
 from acquisition.archive.export.axis import Axis, axis_of
@@ -72,6 +73,7 @@ def gather(
         blinded=not request.unblinded,
         centre="" if names.active else str(request.about.get("site", {}).get("site", "")),
         beds=tuple(names.bed(bed) for bed in scope.beds),
+        unread=tuple(names.bed(bed) for bed in elsewhere(source, scope.windows)),
         time=TimeLine(axis, from_ns, to_ns),
         bucket_ns=reading.bucket_ns,
         declared=tuple(declared),

@@ -65,6 +65,7 @@ def _facts(findings: Findings) -> Iterator[tuple[str, str]]:
 def _left_out(findings: Findings) -> str:
     parts = ["what tells of the study drug"] if findings.blinded else []
     parts += ["names of people, places and devices"] if findings.pseudonymous else []
+    parts += [f"what {bed} recorded, whose journal was not read" for bed in findings.unread]
     return ", ".join(parts)
 
 

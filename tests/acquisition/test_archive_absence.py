@@ -1,0 +1,249 @@
+"""What the data manager's commands say of what is not there, or must not be told."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import errno
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acquisition.archive import open_archive
+from acquisition.archive.episodes import registry_path
+from acquisition.archive.episodes_chain import Action
+from acquisition.archive.episodes_writing import Draft, record
+from acquisition.archive.lines import csv_of_event, harmless
+from acquisition.archive.whole import written_whole
+from acquisition.errors import ConfigError
+from acquisition.model import Event, EventKind
+from tests.acquisition.archive_bed import HOUR, HOURS, RANDOMISED, SUBJECT, T0, make_bed, write_config
+from tests.acquisition.command import Run, runner
+
+MOVED = "LEV-03-020"
+FORMULA = '=HYPERLINK("http://x","y")'
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once; only read."""
+    return asyncio.run(make_bed(tmp_path_factory.mktemp("bed")))
+
+
+@pytest.fixture(scope="module")
+def moved(journal: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two beds that recorded the same, and a subject who was in the one, the other and the one again, with two runs."""
+    directory = tmp_path_factory.mktemp("two")
+    facts: list[tuple[Action, dict[str, Any]]] = [
+        (Action.START, {"from_ns": T0, "bed": "bed-17"}),
+        (Action.RUN_START, {"from_ns": T0}),
+        (Action.RUN_STOP, {"to_ns": T0 + HOUR // 2, "why": "weaned"}),
+        (Action.TRANSFER, {"from_ns": T0 + HOUR, "bed": "bed-18"}),
+        (Action.RANDOMISE, {"time_ns": RANDOMISED}),
+        (Action.TRANSFER, {"from_ns": T0 + 2 * HOUR, "bed": "bed-17"}),
+        (Action.RUN_START, {"from_ns": T0 + 2 * HOUR}),
+        (Action.NOTE, {"time_ns": T0 + 2 * HOUR, "text": FORMULA}),
+    ]
+    drafts = [Draft(action, MOVED, data) for action, data in facts]
+    for bed in ("bed-17", "bed-18"):
+        shutil.copytree(journal, directory / bed / "journal")
+        record(registry_path(directory / bed / "journal"), drafts, actor="dm", now_ns=T0 + 9 * HOUR)
+        write_config(directory / bed)
+        config = directory / bed / "bed.toml"
+        config.write_text(config.read_text().replace('bed = "bed-17"', f'bed = "{bed}"'))
+    return directory
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_a_copied_journal_needs_no_configuration_but_the_name_of_its_bed(
+    run: Run, journal: Path, tmp_path: Path
+) -> None:
+    words = ("--journal", journal, "--bed", "bed-17", "--to", "2026-03-14T16:10:00Z")
+    code, out, _ = run("query", *words, "--channels", "ecmo_flow")
+    assert (code, len(rows(out))) == (0, 60)
+    assert run("report", *words, "--out", tmp_path / "x.html")[0] == 0
+    assert "bed-17" in (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert run("export", *words, "--out", tmp_path / "set")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--bed", "bed-71"), "no subject of the registry was ever there; did you mean 'bed-17'?"),
+        (("--channels", "abp_sys"), "this journal: no channel 'abp_sys' was recorded (have: abp_mean, ecmo_flow, hr,"),
+        (("--device", "pump"), "this journal: no device 'pump' was recorded; did you mean 'pump-17'?"),
+        (("--channels", "hr", "--from", "2027-01-01T00:00:00Z"), "first of all is of 2026-03-14T16:00:00.000Z"),
+        (("--channels", "hr", "--from", "2027-01-01T00:00:00Z", "--format", "json"), "no readings in that time"),
+        (("--channels", "hr", "--from", "2027-01-01T00:00:00Z", "--every", "1h"), "no readings in that time"),
+        (("--channels", "hr", "--to", "2026-01-01T00:00:00Z", "--plot", "x.svg"), "no readings in that time"),
+        (("--channels", "hr", "--to", "2026-01-01T00:00:00Z", "--format", "table"), "no readings in that time"),
+        (("--channels", "hr", "--format", "parquet", "--out", "no/x.parquet"), "cannot be written: No such file"),
+        (("--channels", "hr", "--out", "no/x.csv"), "cannot be written: No such file"),
+        (("--channels", "hr", "--out", "."), "Is a directory"),
+        (("--channels", "hr", "--format", "table", "--out", "x.txt"), "a table goes to the screen"),
+        (("--channels", "study_drug_rate"), "tells of the study drug"),
+        (("--role", "blind"), "did you mean 'blinded'"),
+    ],
+)  # fmt: skip
+def test_an_answer_of_nothing_is_a_refusal_that_says_why(
+    run: Run, journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("query", "--journal", journal, *words)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert "study_drug" not in err.replace("study_drug_rate: tells", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_directory_above_the_journal_is_asked_about(run: Run, journal: Path) -> None:
+    code, out, err = run("query", "--journal", journal.parent, "--channels", "hr")
+    assert (code, out, "is this the right place?" in err) == (2, "", True)
+
+
+def test_a_channel_that_nothing_recorded_is_told_beside_the_others(run: Run, journal: Path) -> None:
+    code, out, err = run("query", "--journal", journal, "--channels", "ecmo_rpm,ecmo_flow", "--every", "1h")
+    assert (code, len(rows(out))) == (0, HOURS)
+    assert "no channel 'ecmo_rpm' was recorded" in err
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_query_tells_nothing_of_the_study_drug_but_to_the_role(run: Run, journal: Path, form: str) -> None:
+    words = ("query", "--journal", journal, "--format", form)
+    _, blinded, _ = run(*words)
+    assert "ecmo_flow" in blinded
+    assert "Dr Muster" in blinded
+    assert [word for word in ("study_drug_rate", "inf_rate", "levosimendan") if word in blinded] == []
+    _, whole, _ = run(*words, "--role", "unblinded")
+    assert [word for word in ("study_drug_rate", "inf_rate", "levosimendan") if word not in whole] == []
+
+
+def test_a_program_must_say_that_it_is_unblinded(journal: Path) -> None:
+    archive = open_archive(journal)
+    with pytest.raises(ConfigError, match="study drug"):
+        archive.query(["study_drug_rate"])
+    assert archive.query(["study_drug_rate"], unblinded=True).num_rows > 0
+    assert "study_drug_rate" not in archive.query().column("channel").unique().to_pylist()
+
+
+def test_what_another_journal_has_of_a_subject_is_named_and_never_passed_over(
+    run: Run, moved: Path, tmp_path: Path
+) -> None:
+    words = ("--config", moved / "bed-17" / "bed.toml", "--subject", MOVED)
+    told = f"{MOVED} was also in bed-18"
+    code, out, err = run("query", *words, "--channels", "hr", "--every", "1h")
+    assert ([row["time"][11:13] for row in rows(out)], told in err) == (["16", "18"], True)
+    code, _, err = run("export", *words, "--out", tmp_path / "set", "--format", "csv")
+    assert (code, told in err) == (0, True)
+    assert "what bed-18 recorded" in (tmp_path / "set" / "left_out.csv").read_text(encoding="utf-8")
+    code, _, err = run("report", *words, "--out", tmp_path / "x.html")
+    assert (code, told in err) == (0, True)
+    page = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "what bed-18 recorded, whose journal was not read" in page
+    assert page.count("ECMO run 2") > 0
+
+
+def test_data_sets_of_two_journals_fit_together_under_new_names(run: Run, moved: Path, tmp_path: Path) -> None:
+    found = {}
+    for bed in ("bed-17", "bed-18"):
+        code, _, err = run(
+            "export", "--config", moved / bed / "bed.toml", "--subject", MOVED, "--out", tmp_path / bed,
+            "--format", "csv", "--pseudonymize", tmp_path / "key", "--request", "r", "--channels", "hr",
+        )  # fmt: skip
+        assert code == 0, err
+        text = (tmp_path / bed / "numerics_long.csv").read_text(encoding="utf-8")
+        found[bed] = {(row["subject"], float(row["time_h"])) for row in rows(text)}
+        assert run("verify", tmp_path / bed)[0] == 0
+        for path in (tmp_path / bed).rglob("*"):
+            assert path.is_dir() or b"bed-1" not in path.read_bytes(), path
+    assert {name for name, _ in found["bed-17"]} == {name for name, _ in found["bed-18"]}
+    whole = sorted(hour for each in found.values() for _, hour in each)
+    assert (whole[0], len(whole), len(set(whole))) == (-1.0, HOURS * 360 - 29, HOURS * 360 - 29)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|x", "-cmd|x", "@SUM(1)", "\t=1", "\r=1"])
+def test_no_text_of_a_table_is_a_formula(text: str) -> None:
+    event = Event(device="pump-17", time_ns=T0, event=EventKind.ALARM, text=text)
+    (row,) = csv.reader(io.StringIO(csv_of_event(event), newline=""), strict=True)
+    assert row[4] == f"'{text}"
+    assert [harmless(number) for number in ("-1.5", "+3", "-inf", "1e-9", "")] == ["-1.5", "+3", "-inf", "1e-9", ""]
+
+
+def test_a_note_that_is_a_formula_is_a_text_in_every_csv_of_an_export(run: Run, moved: Path, tmp_path: Path) -> None:
+    words = ("--config", moved / "bed-17" / "bed.toml", "--subject", MOVED, "--out", tmp_path / "set", "--free-text")
+    assert run("export", *words, "--format", "csv", "--times", "utc", "--channels", "hr")[0] == 0
+    cells = [
+        cell
+        for path in (tmp_path / "set").rglob("*.csv")
+        for row in csv.reader(path.read_text(encoding="utf-8").splitlines())
+        for cell in row
+    ]
+    assert f"'{FORMULA}" in cells
+    assert [cell for cell in cells if cell.startswith(("=", "@", "+"))] == []
+
+
+def test_a_chain_that_is_not_there_proves_nothing(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("verify", tmp_path, "--ledger", tmp_path / "export.jsonl")
+    assert (code, "no chain of exports there" in err) == (2, True)
+
+
+def test_after_a_withdrawal_nothing_is_answered_and_the_tombstone_says_why(
+    run: Run, journal: Path, tmp_path: Path
+) -> None:
+    bed = tmp_path / "journal"
+    shutil.copytree(journal, bed)
+    shutil.copytree(registry_path(journal).parent, registry_path(bed).parent, dirs_exist_ok=True)
+    write_config(tmp_path)
+    config = ("--config", tmp_path / "bed.toml")
+    assert run("episode", "consent", SUBJECT, "withdrawn", "--at", "2026-03-14T18:00:00Z", *config)[0] == 0
+    assert run("episode", "purge", SUBJECT, "--ground", "withdrawn", "--yes", "--actor", "dm", *config)[0] == 0
+    before = sorted(tmp_path.iterdir())
+    for words in (("query",), ("export", "--out", tmp_path / "set"), ("report", "--out", tmp_path / "x.html")):
+        code, out, err = run(words[0], *config, "--subject", SUBJECT, *words[1:])
+        assert (code, out, f"{SUBJECT}: the data of this subject was deleted" in err) == (2, "", True)
+    assert sorted(tmp_path.iterdir()) == before
+    assert run("query", *config, "--channels", "ecmo_flow")[0] == 2
+    _, out, _ = run("episode", "list", "--entries", "--json", *config)
+    assert '"ground": "withdrawn"' in out
+    assert "Dr Muster" not in out
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "fifo"
+    os.mkfifo(place)
+    reader = os.open(place, os.O_RDWR | os.O_NONBLOCK)
+    yield place
+    os.close(reader)
+
+
+def half_written(place: Path) -> None:
+    place.write_text("hal")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_that_fills_up_leaves_the_file_that_was_there(tmp_path: Path) -> None:
+    out = tmp_path / "x.csv"
+    out.write_text("what was there")
+    with pytest.raises(ConfigError, match="No space left"), written_whole(out) as place:
+        half_written(place)
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == {out: "what was there"}
+
+
+def test_a_pipe_is_written_to_and_not_replaced(fifo: Path) -> None:
+    with written_whole(fifo) as place:
+        assert place == fifo
+    assert fifo.is_fifo()
