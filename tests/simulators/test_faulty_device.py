@@ -133,9 +133,25 @@ def test_a_cut_link_is_lost_for_the_reader() -> None:
         run(heard(FaultKind.DISCONNECT))
 
 
-async def with_a_driver(kinds: list[FaultKind]) -> tuple[list[Observation], list[Injected]]:
+def test_a_device_that_restarts_hangs_up_and_is_another_one() -> None:
+    made: list[SimPumpConsole] = []
+
+    def make() -> SimPumpConsole:
+        made.append(SimPumpConsole(lambda: {"ecmo_flow": 3.5}))
+        return made[-1]
+
+    observed, injected = run(with_a_driver([FaultKind.REBOOT], make))
+    assert {each.kind for each in injected} == {FaultKind.REBOOT}
+    assert len(made) == 1 + len(injected)
+    counted = [each.values["sim_counter"] for each in observed if isinstance(each, Numerics)]
+    assert sum(after < before for before, after in pairwise(counted)) == len(injected) > 2
+
+
+async def with_a_driver(
+    kinds: list[FaultKind], make: Callable[[], Device] = lambda: SimPumpConsole(lambda: {"ecmo_flow": 3.5})
+) -> tuple[list[Observation], list[Injected]]:
     observed, injected, clock = list[Observation](), list[Injected](), LoopClock()
-    pump = FaultyDevice(SimPumpConsole(lambda: {"ecmo_flow": 3.5}), Schedule(1, kinds), clock, injected.append)
+    pump = FaultyDevice(make(), Schedule(1, kinds), clock, injected.append, make)
     driver = build_driver("modbus", "sim_pump_console", {}, Catalogue.shipped(), ())
     keeper = Handing(observed.append, acknowledges=True)
     session = Session("pump", driver, MemoryLink(pump), clock, keeper, Stamper("pump", Catalogue.shipped()))
