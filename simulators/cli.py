@@ -190,9 +190,9 @@ def _device_command(name: str, module: ModuleType) -> Callable[..., None]:
 
 
 def _schedule(faults: str, seed: int, every_s: float) -> Schedule | None:
-    names = [kind.value for kind in FaultKind] if faults == "all" else [name for name in faults.split(",") if name]
-    names = [name.strip() for name in names]
-    if wrong := [f"no fault {name!r}{nearest(name, FaultKind)}" for name in names if name not in set(FaultKind)]:
+    known = [kind.value for kind in FaultKind]
+    names = known if faults == "all" else [name.strip() for name in faults.split(",") if name]
+    if wrong := [f"no fault {name!r}{nearest(name, known)}" for name in names if name not in known]:
         raise typer.BadParameter("; ".join(wrong), param_hint="--faults")
     kinds = [FaultKind(name) for name in names]
     return Schedule(seed, kinds, every_s=every_s) if kinds else None
