@@ -179,8 +179,8 @@ def test_along_the_sweep_the_flow_goes_from_the_first_number_of_the_reference_to
     assert (flows[0], flows[-1]) == pytest.approx((3.76, 3.28), abs=0.01)
 
 
-# Of chatter and suck-down the reference gives flow, drainage pressure and CVP, which come out here, and mean pressures of
-# 46 and 40 mmHg, which do not: they are 48 and 42. It does not say how much blood the collapsible vein comes with.
+# Of chatter and suck-down the reference gives flow, drainage pressure and CVP, which come out here, and mean pressures
+# of 46 and 40 mmHg, which do not: they are 48 and 42. It does not say how much blood the collapsible vein comes with.
 def chatter(rpm: float) -> list[tuple[float, float]]:
     """Flow and drainage pressure, twenty times a second for 25 s, after 900 mL were lost."""
     patient = Patient(conditions=Conditions(rpm=rpm, volume=-900.0, collapsible=True))
