@@ -2,8 +2,9 @@
 
 Sources: those of `acquisition.wire.medibus` and `acquisition.wire.medibus_curves`. The driver calls until it is
 answered, then asks for one thing at a time: identification, curves if wanted, and in turn the time, measured data,
-settings. It answers what the device asks of every partner, and says nothing of itself. No answer within 10 s, or
-silence of 3 s, and it calls again. A line delivers in order: what comes before the answer to that call is not used.
+settings. It answers what the device asks of every partner, and says nothing of itself. No answer within 10 s, a
+suspension of as long, or silence of 3 s, and it calls again. A line delivers in order: what comes before the answer to
+that call is not used.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ class MedibusDriver(Driver):
     def _begin(self, now: int) -> None:
         self._ready = self._suspended = False
         self._called = self._said = self._slot = self._pause = now
-        self._heard = self._settings_due = self._enabled = 0
+        self._heard = self._settings_due = self._enabled = self._suspended_ns = 0
         self._waiting: tuple[int, int] | None = None
         self._queue: deque[int] = deque()
         self._held: list[bytes] = []
@@ -184,6 +185,8 @@ class MedibusDriver(Driver):
             due = self._called + (ANSWER_NS if self._heard >= self._called else CALL_NS)
         else:
             due = min(self._heard + SILENCE_NS, self._waiting[1] if self._waiting else now + SILENCE_NS)
+            if self._suspended:
+                due = min(due, self._suspended_ns + ANSWER_NS)  # a suspension has no check code: noise can be one
         if now >= due:
             self._strike()
             self._call(now)
@@ -237,7 +240,7 @@ class MedibusDriver(Driver):
         return codes
 
     def _control(self, flow: Flow) -> None:
-        self._suspended = flow is Flow.SUSPEND
+        self._suspended, self._suspended_ns = flow is Flow.SUSPEND, self._heard
         if flow is Flow.ABORT:
             self._waiting = None
         if not self._suspended:

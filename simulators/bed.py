@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 
-from acquisition.clock import NS, Clock, Instant, ScaledClock
+from acquisition.clock import NS, ScaledClock
 from simulators.arterial_line import shown, shown_wave
 from simulators.bcc import Bcc
 from simulators.bed_devices import KINDS, MONITORED, STUDY_ML_PER_H, STUDY_PUMP
@@ -21,6 +21,7 @@ from simulators.links import DatagramDevice, Device, attached
 from simulators.modbus_server import ModbusServer
 from simulators.scenario import DeviceTime, Scenario
 from simulators.truth import TruthWriter
+from simulators.wrong_clock import WrongClock
 
 TICK_S = 0.02
 FLUSH_S = 1.0
@@ -47,34 +48,6 @@ commit_interval_ms = {commit_ms}
 """
 
 
-class DeviceClock:
-    """A device's own idea of the time.
-
-    Args:
-        clock: The right time.
-        wrong: How far it is from that.
-
-    Attributes:
-        set_s: By how much somebody has set it forward.
-    """
-
-    def __init__(self, clock: Clock, wrong: DeviceTime) -> None:
-        self.set_s = 0.0
-        self._clock = clock
-        self._wrong = wrong
-        self._start = clock.now()
-
-    def now(self) -> Instant:
-        """The present instant; only UTC is wrong."""
-        right = self._clock.now()
-        drifted = (right.mono_ns - self._start.mono_ns) * self._wrong.drift_ppm / 1e6
-        return Instant(right.utc_ns + round((self._wrong.ahead_s + self.set_s) * NS + drifted), right.mono_ns)
-
-    def seconds_until(self, mono_ns: int) -> float:
-        """Seconds to wait."""
-        return self._clock.seconds_until(mono_ns)
-
-
 class Bed:
     """A patient, and the devices that are switched on.
 
@@ -98,7 +71,7 @@ class Bed:
         self._directory = directory
         self.clock = ScaledClock(speed)
         self._commit_ms = max(LEAST_COMMIT_MS, min(COMMIT_MS, round(COMMIT_MS / speed)))
-        self._clocks = {name: DeviceClock(self.clock, _time_of(scenario, name)) for name in names}
+        self._clocks = {name: WrongClock(self.clock, time_of(scenario, name)) for name in names}
         self._urls = {name: KINDS[name].url(directory, name, free_port) for name in self._clocks}
         self._plugs: dict[str, contextlib.AsyncExitStack] = {}
         self._values: dict[str, float] = {}
@@ -233,7 +206,7 @@ def free_port() -> int:
         return port
 
 
-def _time_of(scenario: Scenario, name: str) -> DeviceTime:
+def time_of(scenario: Scenario, name: str) -> DeviceTime:
     """A device's clock: what the scenario says, else as wrong as clocks are."""
     chance = random.Random(f"{scenario.seed} {name}")
     return scenario.clocks.get(name) or DeviceTime(

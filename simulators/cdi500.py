@@ -11,6 +11,7 @@ import asyncio
 from acquisition.clock import NS, Clock, SystemClock
 from simulators.printing import print_for_ever
 from simulators.readings import Readings
+from simulators.wrong_clock import Settable
 
 DEFAULT_LINK = "pty:///tmp/ecmo-cdi500"
 PERIOD_NS = NS
@@ -19,7 +20,7 @@ SHOWN = {0x03: "ecmo_temp_art", 0x04: "ecmo_so2_post", 0x0C: "ecmo_temp_ven", 0x
 SHOWN |= {0x10: "ecmo_hct", 0x11: "ecmo_hb"}
 
 
-class Cdi500:
+class Cdi500(Settable):
     """The monitor.
 
     Args:

@@ -180,31 +180,33 @@ def _device_command(name: str, module: ModuleType) -> Callable[..., None]:
         rpm: Annotated[float, typer.Option(help="Pump speed.")] = 3000.0,
         faults: Annotated[str, typer.Option(help="What goes wrong, separated by commas, or all.")] = "",
         seed: Annotated[int, typer.Option(help="Of the faults' schedule.")] = 0,
+        fault_every: Annotated[float, typer.Option(help="Mean seconds from one to the next.", min=0.1)] = 10.0,
         fault_log: Annotated[Path | None, typer.Option(help="Each fault as a line of JSON.")] = None,
     ) -> None:
-        _until_stopped(_run_device(module, link, phenotype, rpm, _schedule(faults, seed), fault_log))
+        _until_stopped(_run_device(module, link, phenotype, rpm, _schedule(faults, seed, fault_every), fault_log))
 
     command.__doc__ = (module.__doc__ or name).strip().splitlines()[0]
     return command
 
 
-def _schedule(faults: str, seed: int) -> Schedule | None:
-    names = [kind.value for kind in FaultKind] if faults == "all" else [name for name in faults.split(",") if name]
-    try:
-        kinds = [FaultKind(name.strip()) for name in names]
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; have {', '.join(FaultKind)}", param_hint="--faults") from None
-    return Schedule(seed, kinds) if kinds else None
+def _schedule(faults: str, seed: int, every_s: float) -> Schedule | None:
+    known = [kind.value for kind in FaultKind]
+    names = known if faults == "all" else [name.strip() for name in faults.split(",") if name]
+    if wrong := [f"no fault {name!r}{nearest(name, known)}" for name in names if name not in known]:
+        raise typer.BadParameter("; ".join(wrong), param_hint="--faults")
+    kinds = [FaultKind(name) for name in names]
+    return Schedule(seed, kinds, every_s=every_s) if kinds else None
 
 
 async def _run_device(
     module: ModuleType, link: str, phenotype: str, rpm: float, schedule: Schedule | None, fault_log: Path | None
 ) -> None:
     patient = Patient(phenotype, rpm)
-    device = module.create(patient.numerics)
-    hear = getattr(device, "extend", None)
+    make = partial(module.create, patient.numerics)
+    device = make()
     if schedule is not None:
-        device = FaultyDevice(device, schedule, SystemClock(), _logged(fault_log))
+        device = FaultyDevice(device, schedule, SystemClock(), _logged(fault_log), make)
+    hear = getattr(device, "extend", None)
     async with attached(link, device) as url:
         typer.echo(url)
         await keep_alive(patient, hear)

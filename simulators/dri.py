@@ -16,6 +16,7 @@ from acquisition.clock import NS, Clock, SystemClock
 from acquisition.model import MISSING_COUNT
 from simulators.readings import Readings
 from simulators.wave_source import Resampled, WaveSource
+from simulators.wrong_clock import Settable
 
 DEFAULT_LINK = "pty:///tmp/ecmo-monitor"
 PACKET_NS = NS // 4
@@ -42,7 +43,7 @@ CARRIES = frozenset({*PLAYED, "hr", "spo2", "temp_core", "co_td", "cvp", *PRESSU
 """What of a recording it can send."""
 
 
-class DriMonitor:
+class DriMonitor(Settable):
     """The monitor.
 
     Args:

@@ -259,11 +259,35 @@ class FaultyDevice:
         schedule: When what.
         clock: Tells the time of faults, and delays by it.
         log: Gets each fault that was injected.
+        again: Makes the device anew, as it is when it has restarted; without it there is no reboot.
     """
 
-    def __init__(self, device: Device, schedule: Schedule, clock: Clock, log: Callable[[Injected], None]) -> None:
-        able: Callable[[FaultKind], bool] | None = getattr(device, "provoke", None)
-        self._link = FaultyTransport(MemoryLink(device), schedule, clock, log, able)
+    def __init__(
+        self,
+        device: Device,
+        schedule: Schedule,
+        clock: Clock,
+        log: Callable[[Injected], None],
+        again: Callable[[], Device] | None = None,
+    ) -> None:
+        self._wire = MemoryLink(device)
+        self._again = again
+        self._link = FaultyTransport(self._wire, schedule, clock, log, self.provoke)
+
+    def provoke(self, kind: FaultKind) -> bool:
+        """Makes the device misbehave or restart; whether it can."""
+        if kind is FaultKind.REBOOT and self._again is not None:
+            self._wire.device = self._again()
+            self._wire.hang_up("the device restarted")
+            return True
+        able: Callable[[FaultKind], bool] | None = getattr(self._wire.device, "provoke", None)
+        return able is not None and able(kind)
+
+    def extend(self, pressures: list[float]) -> None:
+        """More of the arterial pressure, mmHg at 125 Hz, for a device that shows it as a wave."""
+        hear: Callable[[list[float]], None] | None = getattr(self._wire.device, "extend", None)
+        if hear is not None:
+            hear(pressures)
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Speaks as the device does, or as what is left of it; a disconnection hangs up."""

@@ -21,6 +21,7 @@ from simulators.intellivue_screen import BLOCK_NS, WAVES, fitted
 from simulators.links import Datagrams
 from simulators.readings import Shown
 from simulators.wave_source import WaveSource
+from simulators.wrong_clock import Settable
 
 DEFAULT_LINK = "udp://127.0.0.1:24105"
 PATIENCE_NS = 10 * NS
@@ -83,7 +84,7 @@ class Push:
     scaled: bool = False
 
 
-class IntelliVue:
+class IntelliVue(Settable):
     """A monitor.
 
     Args:

@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from acquisition.clock import NS, Clock, SystemClock
 from simulators.printing import print_for_ever
 from simulators.readings import Readings
+from simulators.wrong_clock import Settable
 
 DEFAULT_LINK = "pty:///tmp/ecmo-oximeter"
 PERIOD_NS = NS
 
 
-class MasimoAscii1:
+class MasimoAscii1(Settable):
     """The oximeter.
 
     Args:

@@ -12,6 +12,7 @@ from math import pi, sin
 
 from acquisition.clock import NS, Clock, SystemClock
 from simulators.readings import Readings
+from simulators.wrong_clock import Settable
 
 DEFAULT_LINK = "pty:///tmp/ecmo-ventilator"
 IDENTITY = "8210'SIM Evita'04.21:04.03"
@@ -22,7 +23,7 @@ VENTILATION = {"F0": "40", "78": "10", "7D": "24", "73": "14", "D6": "12"}
 NOP_NS = 2 * NS
 
 
-class MedibusVentilator:
+class MedibusVentilator(Settable):
     """The ventilator.
 
     Args:

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
 from acquisition.catalogue import Catalogue
+from acquisition.clock import NS
 from acquisition.errors import TransportError
 from acquisition.model import Numerics, Observation
 from acquisition.registry import build_driver
@@ -15,6 +17,7 @@ from acquisition.replay import Handing
 from acquisition.session import Session
 from acquisition.stamping import Stamper
 from simulators.faults import OF_THE_WIRE, FaultKind, FaultyDevice, FaultyTransport, Injected, Schedule
+from simulators.links import Device
 from simulators.memory_link import MemoryLink
 from simulators.sim_pump_console import SimPumpConsole
 from simulators.virtual_time import LoopClock, run
@@ -31,10 +34,12 @@ class Talker:
             await asyncio.sleep(1)
 
 
-async def heard(kind: FaultKind, seconds: int = 30) -> tuple[list[tuple[float, bytes]], list[Injected]]:
+async def heard(
+    kind: FaultKind, seconds: int = 30, talker: Device | None = None
+) -> tuple[list[tuple[float, bytes]], list[Injected]]:
     """What arrives of a talker under one kind of fault, with its times."""
     said, injected, clock = list[tuple[float, bytes]](), list[Injected](), LoopClock()
-    link = FaultyTransport(MemoryLink(Talker()), Schedule(3, [kind], every_s=5.0), clock, injected.append)
+    link = FaultyTransport(MemoryLink(talker or Talker()), Schedule(3, [kind], every_s=5.0), clock, injected.append)
     loop = asyncio.get_running_loop()
     async with link:
         while loop.time() < seconds:
@@ -79,6 +84,33 @@ def test_what_is_dropped_is_missing_and_what_is_repeated_is_there_twice() -> Non
         assert abs(len(said) - (30 + more * befallen)) <= 1
 
 
+class Counter:
+    """Says how many seconds have passed."""
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for second in range(200):
+            writer.write(bytes((second,)))
+            await asyncio.sleep(1)
+
+
+def test_what_is_put_out_of_order_comes_after_its_successor_and_nothing_is_lost() -> None:
+    said, injected = run(heard(FaultKind.REORDER, 60, Counter()))
+    order = [data[0] for _, data in said]
+    swapped = [a for a, b in pairwise(order) if b < a]
+    assert len(injected) - 1 <= len(swapped) <= len(injected)
+    assert swapped
+    assert sorted(order) == list(range(len(order)))
+
+
+def test_while_a_device_stalls_nothing_comes_and_then_all_of_it() -> None:
+    said, injected = run(heard(FaultKind.STALL, 60, Counter()))
+    assert [data[0] for _, data in said] == list(range(len(said)))
+    assert len(said) >= 56
+    for stall in injected:
+        begin_s, end_s = stall.mono_ns / NS, stall.mono_ns / NS + stall.detail["seconds"]
+        assert not [at for at, _ in said if begin_s <= at < end_s - 0.001]
+
+
 def test_a_delayed_piece_comes_later_and_in_order() -> None:
     said, injected = run(heard(FaultKind.DELAY))
     late = [at for at, _ in said if at % 1 > 0.001]
@@ -101,9 +133,25 @@ def test_a_cut_link_is_lost_for_the_reader() -> None:
         run(heard(FaultKind.DISCONNECT))
 
 
-async def with_a_driver(kinds: list[FaultKind]) -> tuple[list[Observation], list[Injected]]:
+def test_a_device_that_restarts_hangs_up_and_is_another_one() -> None:
+    made: list[SimPumpConsole] = []
+
+    def make() -> SimPumpConsole:
+        made.append(SimPumpConsole(lambda: {"ecmo_flow": 3.5}))
+        return made[-1]
+
+    observed, injected = run(with_a_driver([FaultKind.REBOOT], make))
+    assert {each.kind for each in injected} == {FaultKind.REBOOT}
+    assert len(made) == 1 + len(injected)
+    counted = [each.values["sim_counter"] for each in observed if isinstance(each, Numerics)]
+    assert sum(after < before for before, after in pairwise(counted)) == len(injected) > 2
+
+
+async def with_a_driver(
+    kinds: list[FaultKind], make: Callable[[], Device] = lambda: SimPumpConsole(lambda: {"ecmo_flow": 3.5})
+) -> tuple[list[Observation], list[Injected]]:
     observed, injected, clock = list[Observation](), list[Injected](), LoopClock()
-    pump = FaultyDevice(SimPumpConsole(lambda: {"ecmo_flow": 3.5}), Schedule(1, kinds), clock, injected.append)
+    pump = FaultyDevice(make(), Schedule(1, kinds), clock, injected.append, make)
     driver = build_driver("modbus", "sim_pump_console", {}, Catalogue.shipped(), ())
     keeper = Handing(observed.append, acknowledges=True)
     session = Session("pump", driver, MemoryLink(pump), clock, keeper, Stamper("pump", Catalogue.shipped()))

@@ -122,6 +122,14 @@ def test_it_waits_while_the_ventilator_asks_for_it() -> None:
     assert len(wire.device.asked) > asked
 
 
+def test_a_suspension_that_nobody_ends_is_taken_for_noise_after_ten_seconds() -> None:
+    wire = Wire()
+    wire.run(5)
+    wire.device.suspend(True)
+    wire.run(10)
+    assert len(readings(wire.run(10))) >= 9
+
+
 def test_what_an_old_ventilator_does_not_know_costs_the_rest_nothing() -> None:
     wire = Wire()
     wire.device.mute = frozenset({0x28, 0x29})

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from statistics import pstdev
 
 import pytest
 
 from simulators.physiology import PHENOTYPES, Conditions, Patient
+from simulators.physiology.coefficients import L_PER_MIN
+from simulators.physiology.loop import STEP_S
 
 # Numbers typed from the clinical reference: 5.4 (results, sweep) and 2.4 (circuit events).
 Row = tuple[str, int | None, float, float, float, int, int, int, int, float, float, float, int, int, int, int]
@@ -44,6 +47,17 @@ TABLE: list[Row] = [
     ("P3", 3500, 4.26, 4.97, 14.9, 32, 95, 122, 76, 45.8, 10.8, 15.6, -51, 302, 253, 49),
     ("P3", 4000, 5.07, 4.80, 14.4, 31, 100, 127, 82, 44.9, 10.5, 16.3, -76, 381, 323, 58),
 ]
+SWINGS = {
+    # rpm, or none where clamped, to the lowest and highest flow in a beat, L/min
+    "P0": {None: (0.00, 0.00), 1000: (0.02, 0.40), 1500: (1.13, 1.27), 2000: (2.02, 2.08), 2500: (2.85, 2.87),
+           3000: (3.65, 3.65), 3500: (4.40, 4.40), 4000: (5.15, 5.15)},
+    "P1": {None: (0.00, 0.00), 1000: (-0.72, 0.18), 1500: (0.64, 1.14), 2000: (1.70, 1.99), 2500: (2.61, 2.81),
+           3000: (3.46, 3.60), 3500: (4.28, 4.39), 4000: (5.09, 5.18)},
+    "P2": {None: (0.00, 0.00), 1000: (-0.85, 0.14), 1500: (0.48, 1.13), 2000: (1.61, 1.98), 2500: (2.54, 2.80),
+           3000: (3.41, 3.60), 3500: (4.24, 4.39), 4000: (5.05, 5.18)},
+    "P3": {None: (0.00, 0.00), 1000: (-1.10, 0.06), 1500: (0.04, 1.10), 2000: (1.40, 1.96), 2500: (2.39, 2.78),
+           3000: (3.28, 3.58), 3500: (4.13, 4.37), 4000: (4.96, 5.16)},
+}  # fmt: skip
 SWEEP = [
     (0.2, 0.0, 46, 0.0, 33),
     (0.3, 7.2, 53, 1.8, 30),
@@ -103,6 +117,25 @@ def test_every_row_of_the_table_of_results_comes_out_again(row: Row) -> None:
     assert values["ecmo_p_pre"] - values["ecmo_p_post"] == pytest.approx(drop, abs=0.6)
 
 
+@pytest.mark.parametrize("phenotype", SWINGS)
+def test_the_flow_swings_in_a_beat_as_far_as_in_the_table_of_results(phenotype: str) -> None:
+    patient = Patient(phenotype)
+    for rpm, swing in SWINGS[phenotype].items():
+        patient.conditions.clamped, patient.conditions.rpm = rpm is None, rpm or 3000.0
+        patient.advance(30)
+        flows = momentary_flows(patient, 0.8)
+        assert (min(flows), max(flows)) == pytest.approx(swing, abs=0.01), rpm
+
+
+def momentary_flows(patient: Patient, seconds: float) -> list[float]:
+    """L/min at each step; what devices show are means over beats."""
+    flows = []
+    for _ in range(round(seconds / STEP_S)):
+        patient.advance(STEP_S)
+        flows.append(patient._loop._state[5] * L_PER_MIN)
+    return flows
+
+
 @pytest.mark.parametrize(("ees", "pulse", "mean", "vti", "lap"), SWEEP)
 def test_every_step_of_the_contractility_sweep_comes_out_again(
     ees: float, pulse: float, mean: int, vti: float, lap: int
@@ -140,6 +173,14 @@ def same_signs(found: tuple[float, ...], expected: tuple[float, ...]) -> bool:
     )
 
 
+def test_along_the_sweep_the_flow_goes_from_the_first_number_of_the_reference_to_its_last() -> None:
+    flows = [Patient(replace(PHENOTYPES["P1"], ees_lv=row[0])).numerics()["ecmo_flow"] for row in SWEEP]
+    assert flows == sorted(flows, reverse=True)
+    assert (flows[0], flows[-1]) == pytest.approx((3.76, 3.28), abs=0.01)
+
+
+# Of chatter and suck-down the reference gives flow, drainage pressure and CVP, which come out here, and mean pressures
+# of 46 and 40 mmHg, which do not: they are 48 and 42. It does not say how much blood the collapsible vein comes with.
 def chatter(rpm: float) -> list[tuple[float, float]]:
     """Flow and drainage pressure, twenty times a second for 25 s, after 900 mL were lost."""
     patient = Patient(conditions=Conditions(rpm=rpm, volume=-900.0, collapsible=True))
@@ -154,20 +195,36 @@ def chatter(rpm: float) -> list[tuple[float, float]]:
 def test_a_fast_pump_on_little_blood_makes_the_line_chatter_and_a_slower_one_carries_more() -> None:
     flows, pressures = zip(*chatter(3000), strict=True)
     assert max(flows) - min(flows) > 0.8
-    assert sum(flows) / len(flows) == pytest.approx(2.41, abs=0.1)
+    assert sum(flows) / len(flows) == pytest.approx(2.45, abs=0.1)
     assert sum(pressures) / len(pressures) == pytest.approx(-132, abs=10)
+    assert 0.30 <= pstdev(flows[::20]) <= 0.57, "once a second, as the rule of section 2.4 has it"
     calm, _ = zip(*chatter(2750), strict=True)
     assert max(calm) - min(calm) < 0.01
     assert sum(calm) / len(calm) == pytest.approx(3.22, abs=0.02)
+
+
+def test_the_flow_of_a_chattering_line_goes_as_low_and_as_high_as_in_the_reference() -> None:
+    patient = Patient(conditions=Conditions(volume=-900.0, collapsible=True))
+    flows = momentary_flows(patient, 20)
+    assert (min(flows), max(flows)) == pytest.approx((0.86, 3.71), abs=0.01)
+    assert patient.numerics()["cvp"] == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_weaker_collapse_sucks_the_vein_shut_without_a_surge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulators.physiology.loop.R_COLLAPSED", 4.0)  # section 5.1
+    flows, _ = zip(*chatter(3000), strict=True)
+    assert max(flows) - min(flows) < 0.01
+    assert flows[-1] < 2.5
 
 
 def test_a_still_faster_pump_sucks_the_vein_shut_and_stays_there() -> None:
     flows, pressures = zip(*chatter(4000), strict=True)
     assert max(flows) - min(flows) < 0.01
     assert flows[-1] == pytest.approx(1.64, abs=0.02)
-    assert pressures[-1] == pytest.approx(-421, abs=2)
+    assert pressures[-1] == pytest.approx(-421, abs=0.6)
 
 
-def test_a_full_patient_does_not_chatter() -> None:
-    patient = Patient(conditions=Conditions(collapsible=True))
-    assert patient.numerics()["ecmo_flow"] == pytest.approx(3.53, abs=0.03)
+def test_before_the_blood_is_lost_the_pumps_of_both_events_carry_what_the_reference_says() -> None:
+    for rpm, flow in ((3000.0, 3.51), (4000.0, 5.11)):
+        patient = Patient(conditions=Conditions(rpm=rpm, collapsible=True))
+        assert patient.numerics()["ecmo_flow"] == pytest.approx(flow, abs=0.01)

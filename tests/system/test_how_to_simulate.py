@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -36,10 +37,10 @@ async def start(line: str, directory: Path) -> asyncio.subprocess.Process:
     )  # fmt: skip
 
 
-async def finished(line: str, directory: Path) -> str:
+async def finished(line: str, directory: Path, code: int = 0) -> str:
     process = await start(line, directory)
     told, _ = await all_said(process)
-    assert process.returncode == 0, told
+    assert process.returncode == code, told
     return told
 
 
@@ -52,7 +53,7 @@ async def ended(process: asyncio.subprocess.Process) -> str:
 
 @pytest.mark.timeout(400)  # a weaning trial, and beds that end in order
 async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> None:
-    listing, weaning, days, bed, run, some, ward, own, play, record = COMMANDS
+    listing, weaning, days, bed, run, some, faulty, heard, ward, own, play, record = COMMANDS
     assert "weaning" in await finished(listing, tmp_path)
     assert (await finished(weaning, tmp_path)).splitlines()[-1] == "truth/weaning.truth.jsonl.zst"
 
@@ -80,6 +81,17 @@ async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> No
         process = await start(line, tmp_path)
         await until((tmp_path / path).exists)
         await ended(process)
+
+    faulty, heard = (line.replace("///tmp", f"//{tmp_path}") for line in (faulty, heard))
+    misbehaving = await start(faulty, tmp_path)
+    await until((tmp_path / "pump").exists)
+    await finished(heard, tmp_path)
+    await ended(misbehaving)
+    faults = [json.loads(line) for line in (tmp_path / "faults.jsonl").read_text().splitlines()]
+    assert 2 <= len(faults) <= 12
+    assert {fault["fault"] for fault in faults} <= {"drop", "flip", "late"}
+    assert {fault["d"] for fault in faults} <= {"<", ">"}
+    assert "no fault 'dorp'" in await finished("ecmo-sim cdi500 --faults dorp", tmp_path, code=2)
 
     (tmp_path / "mine.toml").write_text(re.findall(r"```toml\n(.+?)```", PAGE, re.DOTALL)[0])
     assert (await finished(own, tmp_path)).splitlines()[-1] == "truth/mine.truth.jsonl.zst"
