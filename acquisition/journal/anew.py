@@ -24,7 +24,6 @@ from acquisition.journal.schema import (
     set_aside,
     suppress_damage,
 )
-from acquisition.journal.summary import write_sums
 from acquisition.journal.wal import PAGE
 
 _INSERT = "INSERT OR IGNORE INTO block VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
@@ -37,12 +36,13 @@ DELETE FROM block WHERE seq IN (
 """  # noqa: S608 - a constant
 
 
-def mend(path: Path, sound: bytes) -> list[str]:
+def mend(path: Path, sound: bytes, *, trees: bool = True) -> list[str]:
     """Mends a file that was set aside, once; to be repeated if the power goes meanwhile.
 
     Args:
         path: The file.
         sound: A new one of the layout that this program writes.
+        trees: Whether to look at its trees, for which all of it is read; else that is left to the next start.
 
     Returns:
         What is not in a file that was written anew, though by its sums it should be.
@@ -56,9 +56,11 @@ def mend(path: Path, sound: bytes) -> list[str]:
         return []
     lost: list[str] = []
     # Without the old first page nobody knows which pages are out of use: what is then damaged is read as it is.
-    if has_sound_tables(path, sound) and damage_of(path):
+    if has_sound_tables(path, sound):
+        if not trees:
+            return []
         with suppress_damage():
-            lost = _write_anew(path, sound)
+            lost = _write_anew(path, sound) if damage_of(path) else []
     mend_first_page(path, sound)
     return lost
 
@@ -89,15 +91,21 @@ def _write_anew(path: Path, sound: bytes) -> list[str]:
             connection.execute("PRAGMA synchronous=OFF")
             create_tables(connection)
             connection.execute("BEGIN")
+            reports: list[str] = []
+            connection.executemany(_INSERT, _in_tree(path, reports))
+            in_tree = connection.total_changes
             if not _insert_pages(connection, path):
                 return []
-            connection.executemany(_INSERT, _in_tree(path))
+            gained = connection.total_changes > in_tree
             connection.execute(_DROP_MERGED)
             _copy(connection, path, "message_key")
+            # Without the sums nobody would know what is missing: a file with more damage is read as it is.
             if not (_copy(connection, path, "span") and _copy(connection, path, "series")):
-                write_sums(connection, path.name)
+                return []
             connection.execute("COMMIT")
             lost = missing_in(connection, path.name)
+        if reports and not gained:
+            return []  # whoever reads the file as it is hears of what is missing
         mend_first_page(fresh, sound)
         fresh.replace(path)
         _sync_directory(path.parent)
@@ -131,11 +139,11 @@ def _insert_pages(connection: sqlite3.Connection, path: Path) -> bool:
     return True
 
 
-def _in_tree(path: Path) -> Iterator[Block]:
+def _in_tree(path: Path, reports: list[str]) -> Iterator[Block]:
     """What SQLite reads: where the list of pages out of use is damaged, a page may be in it that is in use."""
     with reading(path) as connection:
         if connection is not None:
-            for block, content in block_rows(connection, path.name, Selection(), [], unread):
+            for block, content in block_rows(connection, path.name, Selection(), reports, unread):
                 if content:
                     yield block
 

@@ -87,6 +87,7 @@ class Store:
         self._sound = new_file()
         self._merger: Merger | None = None
         self._pause = 0
+        self._is_started = False
         finish_setting_aside(directory)
         self._past = self._known()
         for path in self._unknown():
@@ -111,6 +112,7 @@ class Store:
             with contextlib.suppress(sqlite3.OperationalError):
                 self._open()
                 self._empty_log()
+        self._is_started = True
 
     def _known(self) -> past.Past:
         """The finished days of which nothing but the first page has to be looked at."""
@@ -131,17 +133,16 @@ class Store:
             if not is_set_aside(path) and (report := damage_of(path)):
                 self._set_aside(path, report)
 
-    def _mend(self, aside: Path) -> None:
+    def _mend(self, aside: Path, report: str = "") -> None:
+        said = [report] if report else []
         try:
-            lost = mend(aside, self._sound)
-        except (
-            OSError,
-            sqlite3.Error,
-        ) as error:  # a full disk: what is readable as it is will be read, and the next start tries again
+            lost = mend(aside, self._sound, trees=not self._is_started)
+            said = ["; ".join([report or aside.name, *lost])] if report or lost else []
+        except (OSError, sqlite3.Error) as error:
+            # A full disk: what is readable as it is will be read, and the next start tries again.
             logger.error("%s cannot be mended: %s", aside.name, error)
-            self.damaged.append(f"{aside.name} cannot be mended: {error}")
-        else:
-            self.damaged += [f"{aside.name}: {each}" for each in lost]
+            said.append(f"{aside.name} cannot be mended: {error}")
+        self.damaged += said
 
     def _survey(self, path: Path) -> None:
         try:
@@ -174,8 +175,7 @@ class Store:
         aside = set_aside(path)
         report = f"{path.name}: {error}; set aside as {aside.name}"
         logger.error("journal damaged: %s", report)
-        self.damaged.append(report)
-        self._mend(aside)
+        self._mend(aside, report)
         return aside
 
     def _open(self) -> None:
