@@ -43,8 +43,11 @@ present day's file their pages are used again.
 **Recover.** The journal opens always: a damaged file is set aside beside its old name and reported, and its readable
 blocks are still served. So that they can be read, its first page, which holds no block, is replaced by that of a new
 file, and a log that is damaged before its last transaction, of which SQLite would drop the rest without a word, is
-sealed anew in a copy. A start that is cut short is done again by the next. What a power cut leaves is never called
-damage: in the last transaction a damaged log cannot be told from it, and that one group goes unreported.
+sealed anew in a copy. Where a tree is damaged, which can lead past rows without a word, all blocks on the pages in use
+are written to a new file that takes its place. That is looked for in the newest file after a crash, in a past day
+before it is merged, and in every file before a purge. What is missing by a file's own sums is named. A start that is
+cut short is done again by the next. What a power cut leaves is never called damage: in the last transaction a damaged
+log cannot be told from it, and that one group goes unreported.
 Numbers go on after the largest ever reserved, even when every day file is lost. A start knows how the run before it
 ended. On a full disk a start serves what is stored and takes readings as soon as there is space; only if a log was left
 and the reserve is gone, it must wait for space.

@@ -213,6 +213,7 @@ def rewrite(path: Path, cursors: Mapping[str, int]) -> Dropped:
             for table in ("message_key", "span", "series"):
                 connection.execute(f"INSERT INTO {table} SELECT * FROM old.{table}")  # noqa: S608 - three names
             _sum_again(connection)
+            summaries.load(connection).flush(connection)  # where merging failed, the newest blocks have no sums yet
             connection.execute("COMMIT")
         _sync(fresh)
         fresh.replace(path)

@@ -15,6 +15,9 @@ from acquisition.journal.wal import PAGE, Log, write_sealed
 
 _TABLES = slice(PAGE // 2, PAGE)
 """The statements that made the tables fill the page from its end."""
+_HEADER = 100
+_MARK = 1
+"""As application id: the page is not the file's own, and says nothing of pages out of use."""
 
 
 def log_of(path: Path) -> Path:
@@ -43,11 +46,11 @@ def fault(path: Path, sound: bytes) -> str:
     return ""
 
 
-def mend(path: Path, sound: bytes) -> None:
-    """Mends a file that was set aside; to be repeated if the power goes meanwhile.
+def seal_log(path: Path, sound: bytes) -> None:
+    """Makes all of a damaged log readable.
 
     Args:
-        path: The file.
+        path: Of the file that it belongs to.
         sound: A new one of the layout that this program writes.
 
     Raises:
@@ -56,9 +59,39 @@ def mend(path: Path, sound: bytes) -> None:
     log = Log.read(log_of(path))
     if log is not None and log.is_damaged:
         _seal(log, sound)
-        log = Log.read(log_of(path))
-    if not _is_another_layout(_first_page(path, log), sound):
+
+
+def mend_first_page(path: Path, sound: bytes) -> None:
+    """Replaces the page that says where everything is, and holds no block, by one that is marked as mended.
+
+    Args:
+        path: The file.
+        sound: A new one of the layout that this program writes.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    if not _is_another_layout(_first_page(path, Log.read(log_of(path))), sound):
         _write_first_page(path, sound)
+
+
+def is_mended(path: Path, sound: bytes) -> bool:
+    """Whether the first page of a file is marked as mended.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return first_page(path) == _standing_in(sound, path.stat().st_size // PAGE)
+
+
+def has_sound_tables(path: Path, sound: bytes) -> bool:
+    """Whether the first page is that of a file of ours, but for the numbers in its header.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    first = _first_page(path, Log.read(log_of(path)))
+    return _is_plausible(first, sound) and first[_HEADER:] == sound[_HEADER:PAGE] and first[60:64] == sound[60:64]
 
 
 def is_first_page_damaged(first: bytes, sound: bytes) -> bool:
@@ -110,7 +143,6 @@ def _is_undone(path: Path) -> bool:
 
 
 def _write_first_page(path: Path, sound: bytes) -> None:
-    """Replaces the page that says where everything is, and holds no block, by that of a new file of the same layout."""
     pages = path.stat().st_size // PAGE
     if not pages:
         return
@@ -128,6 +160,7 @@ def _standing_in(sound: bytes, pages: int) -> bytes:
     first = bytearray(sound[:PAGE])
     first[18:20] = b"\x02\x02"  # WAL mode
     struct.pack_into(">I", first, 28, pages)
+    struct.pack_into(">I", first, 68, _MARK)
     first[92:96] = first[24:28]  # the number of pages counts only if these two agree
     return bytes(first)
 

@@ -71,20 +71,25 @@ class Merger:
         self._merged = _merge(self._connection, summary, self._merged, summary.last_seq, _EVERYTHING)
 
 
-def merge_past(path: Path) -> None:
-    """Merges what a crash, or the end of the run, left of a past day; what fails here is left to the next start."""
+def merge_past(path: Path) -> str:
+    """Merges what a crash, or the end of the run, left of a past day; what fails here is left to the next start.
+
+    Returns:
+        What is wrong with the trees of the file, to which nothing is written then; empty if nothing is.
+    """
     try:
         with reading(path) as read_only:
             if read_only is None or is_merged(read_only):
-                return
-        if damage_of(path):
-            return  # it is reported where it is read; nothing is written to such a tree
+                return ""
+        if report := damage_of(path):
+            return report
         with contextlib.closing(connect_day(path)) as connection:
             summary = load(connection)
             sum_up(connection, summary)
             Merger(connection, summary, 0).merge_rest(summary)
     except Exception as error:  # noqa: BLE001 - a journal opens whether or not an old day is merged
         logger.warning("%s: not merged: %s", path.name, error)
+    return ""
 
 
 def sum_up(connection: sqlite3.Connection, summary: Summary) -> None:

@@ -18,13 +18,14 @@ from typing import Any
 
 from acquisition.clock import rfc3339
 from acquisition.errors import JournalError
+from acquisition.journal.anew import repaired
 from acquisition.journal.codec import Codec, compress, encode, points
 from acquisition.journal.journal import LOCK
 from acquisition.journal.merged import MERGED, Original, merged
 from acquisition.journal.quarantine import Quarantine, observation_of
 from acquisition.journal.salvage import Selection, block_rows, disk_errors, opened
 from acquisition.journal.schema import Block, create_tables, day_files, insert
-from acquisition.journal.summary import SUM_UP_SPANS, rebuild
+from acquisition.journal.summary import write_sums
 from acquisition.journal.window import within
 from acquisition.model import Observation, Waveform, json_line
 
@@ -144,7 +145,7 @@ def purge(
 
     with disk_errors():
         for path in day_files(directory):
-            purge_file(path, windows, keep, gone.add, damaged)
+            purge_file(repaired(path), windows, keep, gone.add, damaged)
         quarantine = Quarantine(directory)
         for entry in quarantine.entries():
             rejected = observation_of(entry)
@@ -217,7 +218,7 @@ def purge_file(
                 connection.executemany(
                     "INSERT INTO message_key VALUES (?,?,?)", old.execute("SELECT * FROM message_key").fetchall()
                 )
-                _sum_up(connection, path.name)
+                write_sums(connection, path.name)
                 connection.execute("COMMIT")
         if changed or careful:
             damaged += unread
@@ -271,23 +272,6 @@ def _last_ns(observation: Observation) -> int:
     if isinstance(observation, Waveform):
         return max(observation.time_ns, observation.end_ns - observation.period_ns)
     return observation.time_ns
-
-
-def _sum_up(connection: sqlite3.Connection, name: str) -> None:
-    summary = rebuild(connection, name, [])
-    for part in summary.all_slices:
-        connection.executemany(
-            "INSERT INTO span VALUES (?,?,?,?,?,?)",
-            [
-                (part.since, part.upto, device, span.readings, span.first_ns, span.last_ns)
-                for device, span in part.devices.items()
-            ],
-        )
-    connection.executemany(
-        "INSERT INTO series VALUES (?,?,?,?,?,?)",
-        [(*key, each.readings, each.first_ns, each.last_ns) for key, each in summary.series.items()],
-    )
-    connection.execute(SUM_UP_SPANS)
 
 
 def _take_place(fresh: Path, path: Path) -> None:

@@ -15,6 +15,7 @@ from acquisition.errors import JournalError
 from acquisition.journal import past
 from acquisition.journal.backlog import backlogs
 from acquisition.journal.cursors import FILE, progress_in
+from acquisition.journal.missing import Missing
 from acquisition.journal.salvage import Selection, block_rows, blocks, disk_errors, opened
 from acquisition.journal.schema import DAMAGED, day_files, day_names, is_damage, is_set_aside, suppress_damage
 from acquisition.journal.summary import EVERYTHING, Slice, Summary, load, rebuild
@@ -160,9 +161,13 @@ class JournalReader:
         with disk_errors():
             for path in day_files(self._directory):
                 with opened(path, self.damaged) as connection:
-                    found = block_rows(connection, path.name, Selection(), self.damaged) if connection else ()
-                    sound = sum(len(content) for _, content in found)
+                    sound = 0
                     if connection is not None:
+                        missing = Missing(connection)
+                        for row, content in block_rows(connection, path.name, Selection(), self.damaged):
+                            missing.add(row)
+                            sound += len(content)
+                        self.damaged += [f"{path.name}: {report}" for report in missing.reports]
                         self._check(connection, path)
                     yield path.name, sound
             path = self._directory / FILE

@@ -26,6 +26,11 @@ _END = 2**63 - 1
 Decode = Callable[[Block], tuple[Original, ...]]
 
 
+def unread(block: Block) -> tuple[Original, ...]:
+    """Stands for the blocks of a row of which only the row is wanted."""
+    return (Original(block.seq, ()),)
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which blocks; None means any.

@@ -9,17 +9,14 @@ from pathlib import Path
 
 from acquisition.journal.codec import Codec, decode, decompress
 from acquisition.journal.columns import Column, columns_in, columns_of
-from acquisition.journal.merged import MERGED, Original, without_table
+from acquisition.journal.merged import MERGED, without_table
 from acquisition.journal.reader import JournalReader
-from acquisition.journal.salvage import Selection, block_rows, disk_errors, opened
+from acquisition.journal.salvage import Selection, block_rows, disk_errors, opened, unread
 from acquisition.journal.schema import Block
 from acquisition.journal.summary import Slice
 from acquisition.model import Numerics
 
 Columns = dict[str, Column]
-
-_UNREAD = (Original(0, ()),)
-"""Stands for the blocks of a sound row, which is decoded here."""
 
 
 class NumericsSlices:
@@ -88,7 +85,7 @@ class NumericsSlices:
         reports: list[str] = []
         newest = 0
         with opened(path, reports) as connection:
-            rows = block_rows(connection, path.name, selection, reports, lambda _: _UNREAD) if connection else ()
+            rows = block_rows(connection, path.name, selection, reports, unread) if connection else ()
             for row, content in rows:
                 if not content:
                     continue

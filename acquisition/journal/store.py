@@ -11,10 +11,11 @@ from pathlib import Path
 
 from acquisition.journal import past
 from acquisition.journal import summary as summaries
+from acquisition.journal.anew import mend
 from acquisition.journal.codec import Packed
 from acquisition.journal.cursors import Cursors
 from acquisition.journal.dropping import Dropped, trim
-from acquisition.journal.mending import fault, first_page, is_first_page_damaged, mend
+from acquisition.journal.mending import fault, first_page, is_first_page_damaged
 from acquisition.journal.merger import Merger, merge_past, sum_up
 from acquisition.journal.merging import merged_upto
 from acquisition.journal.salvage import Selection, block_rows, damage_of
@@ -86,6 +87,7 @@ class Store:
         self._sound = new_file()
         self._merger: Merger | None = None
         self._pause = 0
+        self._is_started = False
         finish_setting_aside(directory)
         self._past = self._known()
         for path in self._unknown():
@@ -102,14 +104,15 @@ class Store:
             self._check_newest()
         self._day = max((name[:10] for name in day_names(directory)), default="")
         for path in self._unknown():
-            if not is_set_aside(path) and path.name[:10] < self._day:
-                merge_past(path)
+            if not is_set_aside(path) and path.name[:10] < self._day and (report := merge_past(path)):
+                self._set_aside(path, report)
         self._past = past.note(directory, self._day, self._past)
         if self._day and day_file(directory, self._day).exists():
             # On a full disk the next group tries again, and beside a reader the log stays.
             with contextlib.suppress(sqlite3.OperationalError):
                 self._open()
                 self._empty_log()
+        self._is_started = True
 
     def _known(self) -> past.Past:
         """The finished days of which nothing but the first page has to be looked at."""
@@ -130,12 +133,16 @@ class Store:
             if not is_set_aside(path) and (report := damage_of(path)):
                 self._set_aside(path, report)
 
-    def _mend(self, aside: Path) -> None:
+    def _mend(self, aside: Path, report: str = "") -> None:
+        said = [report] if report else []
         try:
-            mend(aside, self._sound)
-        except OSError as error:  # a full disk: what is readable as it is will be read, and the next start tries again
+            lost = mend(aside, self._sound, trees=not self._is_started)
+            said = ["; ".join([report or aside.name, *lost])] if report or lost else []
+        except (OSError, sqlite3.Error) as error:
+            # A full disk: what is readable as it is will be read, and the next start tries again.
             logger.error("%s cannot be mended: %s", aside.name, error)
-            self.damaged.append(f"{aside.name} cannot be mended: {error}")
+            said.append(f"{aside.name} cannot be mended: {error}")
+        self.damaged += said
 
     def _survey(self, path: Path) -> None:
         try:
@@ -168,8 +175,7 @@ class Store:
         aside = set_aside(path)
         report = f"{path.name}: {error}; set aside as {aside.name}"
         logger.error("journal damaged: %s", report)
-        self.damaged.append(report)
-        self._mend(aside)
+        self._mend(aside, report)
         return aside
 
     def _open(self) -> None:
@@ -251,7 +257,7 @@ class Store:
             self._empty_log()
         connection = self._opened()
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute("DELETE FROM block WHERE seq >= ?", (refused.first,))
+        summaries.forget(connection, refused.first, self._day)
         connection.executemany("DELETE FROM message_key WHERE device = ? AND key = ?", refused.keys)
         connection.execute("COMMIT")
         self._summary = summaries.load(connection)

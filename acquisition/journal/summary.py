@@ -236,6 +236,46 @@ def rebuild(connection: sqlite3.Connection, name: str, damaged: list[str]) -> Su
     return summary
 
 
+def forget(connection: sqlite3.Connection, first: int, name: str) -> None:
+    """Deletes the blocks from a number on, and their part of the sums; the caller holds the transaction.
+
+    Args:
+        connection: To the file.
+        first: Number of the first that goes.
+        name: Of the file, for reports.
+
+    Raises:
+        sqlite3.Error: the disk refuses.
+    """
+    connection.execute("DELETE FROM block WHERE seq >= ?", (first,))
+    if connection.execute("SELECT 1 FROM span WHERE upto >= ?", (first,)).fetchone():
+        write_sums(connection, name)
+
+
+def write_sums(connection: sqlite3.Connection, name: str) -> None:
+    """Writes the sums of a file anew; the caller holds the transaction.
+
+    Raises:
+        sqlite3.Error: the disk refuses.
+    """
+    connection.execute("DELETE FROM span")
+    connection.execute("DELETE FROM series")
+    summary = rebuild(connection, name, [])
+    for part in summary.all_slices:
+        connection.executemany(
+            "INSERT INTO span VALUES (?,?,?,?,?,?)",
+            [
+                (part.since, part.upto, device, span.readings, span.first_ns, span.last_ns)
+                for device, span in part.devices.items()
+            ],
+        )
+    connection.executemany(
+        "INSERT INTO series VALUES (?,?,?,?,?,?)",
+        [(*key, each.readings, each.first_ns, each.last_ns) for key, each in summary.series.items()],
+    )
+    connection.execute(SUM_UP_SPANS)
+
+
 def _sound(*numbers: object) -> None:
     # A flipped byte can turn any column into any type; SQLite does not mind.
     if not all(isinstance(number, int) for number in numbers):

@@ -10,7 +10,8 @@ from random import Random
 import pytest
 
 from acquisition.journal import Journal
-from acquisition.journal.mending import fault, log_of, mend
+from acquisition.journal.anew import mend
+from acquisition.journal.mending import fault, log_of
 from acquisition.journal.schema import create_tables, finish_setting_aside, new_file, reading, rows, set_aside
 from acquisition.journal.wal import FRAME, HEADER, Log
 from tests.acquisition.journal_observations import QUICK, T0, everything, numerics

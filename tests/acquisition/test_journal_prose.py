@@ -86,6 +86,12 @@ The journal opens always: journal_recover a_truncated_day_file_is_set_aside_and_
 The journal opens always: damage_ends however_damaged_a_file_is_every_question_to_it_ends
 So that they can be read: journal_damage a_first_page_that_is_noise_costs_nothing
 So that they can be read: journal_damage a_flipped_bit_in_the_log_costs_no_group_behind_it
+Where a tree is damaged: damage_tree a_tree_that_leads_past_blocks_costs_none_after_a_crash
+Where a tree is damaged: damage_tree dropped_waveforms_do_not_come_back_from_pages_out_of_use
+That is looked for: damage_tree a_past_day_with_a_damaged_tree_that_is_to_be_merged_is_mended
+That is looked for: damage_tree purged_readings_do_not_come_back_from_behind_a_damaged_tree
+What is missing by: damage_tree verify_names_what_a_tree_leads_past
+What is missing by: damage_tree what_is_gone_beside_a_damaged_tree_is_named_at_the_start_and_by_verify
 A start that is cut short: journal_mending what_was_set_aside_and_not_mended_when_the_power_went_is_mended_by_the_next_start
 What a power cut leaves is never called damage: power_cut nothing_that_was_acknowledged_is_missing_after_a_power_cut
 What a power cut leaves is never called damage: journal_damage a_last_transaction_that_was_torn_is_not_called_damage
