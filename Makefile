@@ -65,7 +65,7 @@ soak: venv servers ## more kills and power cuts than make test, a whole bed, 30 
 
 # Command and the Debian package that has it. Tests start these on their own ports and in their own directories.
 SERVERS := influxd=influxdb victoria-metrics=victoria-metrics mosquitto=mosquitto systemd-analyze=systemd \
-  systemd-nspawn=systemd-container chromium=chromium
+  systemd-nspawn=systemd-container rsvg-convert=librsvg2-bin chromium=chromium
 # A library and no command; the disk that forgets what was not synced is a file system of our own.
 HAS_FUSE := ldconfig -p | grep -E 'libfuse3?\.so\.' >/dev/null
 
