@@ -18,23 +18,23 @@ from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
 from acquisition import INTENDED_USE
-from acquisition.arguments import Driver, Options, Profile, err, out, pairs, until_stopped
 from acquisition.clock import SystemClock
+from acquisition.commands.arguments import Driver, Options, Profile, err, out, pairs, until_stopped
+from acquisition.commands.journal import AnyConfigPath, AsJson, needed
 from acquisition.errors import AcquisitionError, ConfigError
-from acquisition.journal_cli import AnyConfigPath, AsJson, needed
 
 if TYPE_CHECKING:
     from acquisition.config import Config
 
 ELSEWHERE = {
-    "replay": "trace_cli.replay_command",
-    "query": "query_cli.query",
-    "export": "export_cli.export",
-    "verify": "export_cli.verify",
-    "report": "report_cli.report",
-    "journal": "journal_cli.journal_app",
-    "trace": "trace_cli.trace_app",
-    "episode": "episode_cli.episode_app",
+    "replay": "trace.replay_command",
+    "query": "query.query",
+    "export": "export.export",
+    "verify": "export.verify",
+    "report": "report.report",
+    "journal": "journal.journal_app",
+    "trace": "trace.trace_app",
+    "episode": "episode.episode_app",
 }
 """Commands and groups of commands that other modules have."""
 
@@ -51,7 +51,7 @@ class _Commands(TyperGroup):
         if cmd_name not in ELSEWHERE:
             return super().get_command(ctx, cmd_name)
         module, _, attribute = ELSEWHERE[cmd_name].partition(".")
-        found = getattr(import_module(f"acquisition.{module}"), attribute)
+        found = getattr(import_module(f"acquisition.commands.{module}"), attribute)
         if isinstance(found, typer.Typer):
             group = get_group(found)
             group.name = cmd_name
@@ -124,7 +124,7 @@ def demo(
     keep: Annotated[Path | None, typer.Option(help="Keep the journal in this directory.")] = None,
 ) -> None:
     """Run a simulated bed with an embedded journal and show it live; nothing to install."""
-    from acquisition.demo import run_demo
+    from acquisition.commands.demo import run_demo
     from acquisition.logs import configure
 
     configure("warning", "console")
@@ -190,9 +190,9 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the running daemon: devices, sinks, backlog, journal, clock; exit code 1 if something needs a person."""
+    from acquisition.commands.screen import age, status_screen
     from acquisition.config import load_config
     from acquisition.health import STALE_NS, Health
-    from acquisition.screen import age, status_screen
 
     path = file or load_config(needed(config, "--config or --file"), for_sinks=False).status_file
     health = Health.read(path)
@@ -258,7 +258,7 @@ def case_log(
     timezone: Annotated[str, typer.Option(help="Zone of the console's clock.")],
 ) -> None:
     """Turn a console's exported log into a trace, every row at its own time, to replay or to keep."""
-    from acquisition.case_log import trace_of_log
+    from acquisition.commands.case_log import trace_of_log
     from acquisition.replay import zone_of
 
     done = trace_of_log(log, trace, profile, zone_of(timezone))

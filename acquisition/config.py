@@ -21,7 +21,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from acquisition.archive.episodes_rules import SUBJECT_PATTERN, pattern_mistake
+from acquisition.archive.episodes.rules import SUBJECT_PATTERN, pattern_mistake
 from acquisition.config_check import device_mistakes, repeated_ids, secret_mistakes
 from acquisition.config_places import Document, read_document
 from acquisition.errors import ConfigError

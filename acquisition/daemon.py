@@ -16,23 +16,16 @@ from zoneinfo import ZoneInfo
 
 from acquisition.catalogue import Catalogue
 from acquisition.clock import NS, Clock, SystemClock, rfc3339
-from acquisition.clock_watch import ClockWatch
 from acquisition.config import Config, DeviceConfig
-from acquisition.episode_relay import EpisodeRelay
 from acquisition.errors import AcquisitionError, JournalError
 from acquisition.forwarder import Forwarder
-from acquisition.growth import hours
 from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth, told
-from acquisition.heartbeat import Heartbeat
-from acquisition.housekeeping import Housekeeper
-from acquisition.identity_watch import IdentityWatch
 from acquisition.interfaces import Sink
 from acquisition.journal.backlog import SinkBytes
 from acquisition.journal.journal import Journal
 from acquisition.live import LiveView
 from acquisition.logs import hide
 from acquisition.model import EventKind, GapCause
-from acquisition.notify import notify
 from acquisition.recording import Rotation, TraceRecorder
 from acquisition.registry import build_driver
 from acquisition.replay import Handing
@@ -43,7 +36,14 @@ from acquisition.stamping import GAP_NS, Stamper
 from acquisition.supervisor import Supervisor
 from acquisition.transports.links import Links
 from acquisition.transports.trace import TraceTransport
-from acquisition.unassigned import Unassigned
+from acquisition.upkeep.clock_watch import ClockWatch
+from acquisition.upkeep.episode_relay import EpisodeRelay
+from acquisition.upkeep.growth import hours
+from acquisition.upkeep.heartbeat import Heartbeat
+from acquisition.upkeep.housekeeping import Housekeeper
+from acquisition.upkeep.identity_watch import IdentityWatch
+from acquisition.upkeep.notify import notify
+from acquisition.upkeep.unassigned import Unassigned
 
 logger = logging.getLogger(__name__)
 

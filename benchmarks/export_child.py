@@ -15,7 +15,7 @@ import numpy as np
 from pyarrow import parquet
 
 from acquisition.archive import open_archive
-from acquisition.archive.episodes import Registry
+from acquisition.archive.episodes.registry import Registry
 from acquisition.archive.export.dataset import export
 from acquisition.archive.export.request import Format, Request
 from acquisition.archive.scope import of_bed

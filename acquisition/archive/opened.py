@@ -8,8 +8,8 @@ from typing import Any
 
 from acquisition.archive import frames
 from acquisition.archive.chunk import Window
-from acquisition.archive.episodes import Registry, registry_path
-from acquisition.archive.episodes_events import registries
+from acquisition.archive.episodes.events import registries
+from acquisition.archive.episodes.registry import Registry, registry_path
 from acquisition.archive.influx import InfluxSource
 from acquisition.archive.question import Question, checked_channels
 from acquisition.archive.resample import checked_aggregates, duration_ns

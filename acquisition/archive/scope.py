@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from acquisition.archive.chunk import Window
-from acquisition.archive.episodes import Registry, Stay
+from acquisition.archive.episodes.registry import Registry, Stay
 from acquisition.clock import rfc3339
 from acquisition.errors import ConfigError
 

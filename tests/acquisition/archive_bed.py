@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from acquisition.archive.episodes import registry_path
-from acquisition.archive.episodes_chain import Action
-from acquisition.archive.episodes_snapshot import snapshot
-from acquisition.archive.episodes_writing import Draft, record
+from acquisition.archive.episodes.chain import Action
+from acquisition.archive.episodes.registry import registry_path
+from acquisition.archive.episodes.snapshot import snapshot
+from acquisition.archive.episodes.writing import Draft, record
 from acquisition.catalogue import Catalogue
 from acquisition.journal import Journal
 from acquisition.model import Event, EventKind, Numerics, Observation, Quality, State, Waveform

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from acquisition.archive import open_archive
-from acquisition.archive.episodes import registry_path
-from acquisition.archive.episodes_chain import Action
-from acquisition.archive.episodes_writing import Draft, record
+from acquisition.archive.episodes.chain import Action
+from acquisition.archive.episodes.registry import registry_path
+from acquisition.archive.episodes.writing import Draft, record
 from acquisition.archive.lines import csv_of_event, harmless
 from acquisition.archive.whole import written_whole
 from acquisition.errors import ConfigError

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from typer.testing import CliRunner
 
-from acquisition.case_log import trace_of_log
 from acquisition.catalogue import Catalogue, shipped_config
 from acquisition.cli import app
+from acquisition.commands.case_log import trace_of_log
 from acquisition.errors import ConfigError, TraceError
 from acquisition.model import Numerics, Observation
 from acquisition.registry import build_driver

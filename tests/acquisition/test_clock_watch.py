@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from acquisition import clock as clock_module
-from acquisition import clock_watch
 from acquisition.clock import KernelClock, SystemClock
-from acquisition.clock_watch import ClockWatch
 from acquisition.model import EventKind
+from acquisition.upkeep import clock_watch
+from acquisition.upkeep.clock_watch import ClockWatch
 
 STEERED = KernelClock(True, 1_500_000, 20_000_000, 0)
 ADRIFT = KernelClock(False, 16_000_000_000, 16_000_000_000, 0)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from acquisition.archive.episodes import Registry, registry_path
+from acquisition.archive.episodes.registry import Registry, registry_path
 from acquisition.clock import from_rfc3339
-from acquisition.episode_relay import EpisodeRelay
 from acquisition.journal import Journal
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Numerics, Quality, State
+from acquisition.upkeep.episode_relay import EpisodeRelay
 from tests.acquisition.command import Run, runner
 
 CONFIG = """
@@ -264,8 +264,8 @@ def test_two_processes_that_write_at_once_lose_and_tear_nothing(tmp_path: Path) 
     path = tmp_path / "episodes.jsonl"
     script = (
         "import sys; from pathlib import Path\n"
-        "from acquisition.archive.episodes_writing import Draft, record\n"
-        "from acquisition.archive.episodes_chain import Action\n"
+        "from acquisition.archive.episodes.writing import Draft, record\n"
+        "from acquisition.archive.episodes.chain import Action\n"
         "for n in range(60):\n"
         "    name = f'LEV-0{sys.argv[2]}-{n:03d}'\n"
         "    data = {'from_ns': 1790000000000000000, 'bed': name}\n"

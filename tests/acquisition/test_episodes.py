@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from acquisition.archive.episodes import Consent, Registry, Stay
-from acquisition.archive.episodes_chain import Action
-from acquisition.archive.episodes_file import NAME
-from acquisition.archive.episodes_join import subject_at, unassigned
-from acquisition.archive.episodes_writing import Draft, record
+from acquisition.archive.episodes.chain import Action
+from acquisition.archive.episodes.file import NAME
+from acquisition.archive.episodes.join import subject_at, unassigned
+from acquisition.archive.episodes.registry import Consent, Registry, Stay
+from acquisition.archive.episodes.writing import Draft, record
 from acquisition.errors import ConfigError
 
 T0 = 1_790_000_000_000_000_000

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acquisition.archive.episodes import Registry
-from acquisition.archive.episodes_chain import Action, Entry, next_entry
-from acquisition.archive.episodes_file import NAME, append, appending, parse, read, registry_path
-from acquisition.archive.episodes_writing import Draft, bury, record
+from acquisition.archive.episodes.chain import Action, Entry, next_entry
+from acquisition.archive.episodes.file import NAME, append, appending, parse, read, registry_path
+from acquisition.archive.episodes.registry import Registry
+from acquisition.archive.episodes.writing import Draft, bury, record
 from acquisition.errors import EpisodeError
 
 T0 = 1_790_000_000_000_000_000

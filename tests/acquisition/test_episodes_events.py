@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from acquisition.archive.episodes import Registry, registry_path
-from acquisition.archive.episodes_chain import Action
-from acquisition.archive.episodes_events import event_of, registries, untold
-from acquisition.archive.episodes_file import read, replace
-from acquisition.archive.episodes_writing import Draft, record
-from acquisition.episode_relay import EpisodeRelay
+from acquisition.archive.episodes.chain import Action
+from acquisition.archive.episodes.events import event_of, registries, untold
+from acquisition.archive.episodes.file import read, replace
+from acquisition.archive.episodes.registry import Registry, registry_path
+from acquisition.archive.episodes.writing import Draft, record
 from acquisition.errors import EpisodeError
 from acquisition.journal import Journal
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Event, json_line, parse_line
+from acquisition.upkeep.episode_relay import EpisodeRelay
 
 T0 = 1_790_000_000_000_000_000
 H = 3_600_000_000_000

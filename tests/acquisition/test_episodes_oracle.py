@@ -9,10 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from acquisition.archive.episodes import Registry
-from acquisition.archive.episodes_chain import Action
-from acquisition.archive.episodes_join import subject_at
-from acquisition.archive.episodes_writing import Draft, record
+from acquisition.archive.episodes.chain import Action
+from acquisition.archive.episodes.join import subject_at
+from acquisition.archive.episodes.registry import Registry
+from acquisition.archive.episodes.writing import Draft, record
 from acquisition.errors import ConfigError
 
 T0 = 1_790_000_000_000_000_000

@@ -12,7 +12,7 @@ from atriumdb import AtriumSDK
 from numpy.typing import NDArray
 
 from acquisition.archive.chunk import Chunk
-from acquisition.archive.episodes import Registry
+from acquisition.archive.episodes.registry import Registry
 from acquisition.archive.export.atrium_files import AtriumFiles
 from acquisition.archive.export.dataset import export
 from acquisition.archive.export.request import Format, Request

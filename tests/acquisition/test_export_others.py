@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from acquisition.archive.episodes import Registry
+from acquisition.archive.episodes.registry import Registry
 from acquisition.archive.export.clif import ClifTable
 from acquisition.archive.export.dataset import export
 from acquisition.archive.export.omop import COLUMNS, OmopTable

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from acquisition.clock import NS
-from acquisition.growth import MOST_HOURS, Growth, hours
+from acquisition.upkeep.growth import MOST_HOURS, Growth, hours
 
 
 def grown(*sizes: tuple[float, int]) -> float | None:

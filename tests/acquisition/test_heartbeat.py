@@ -15,10 +15,10 @@ from acquisition.clock import NS, ManualClock
 from acquisition.errors import SinkUnavailableError
 from acquisition.forwarder import Forwarder
 from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth
-from acquisition.heartbeat import FORWARDER_S, JOURNAL_S, READY_S, SESSION_S, Heartbeat
 from acquisition.journal.journal import Journal
 from acquisition.model import Numerics, Quality
 from acquisition.session import LinkState, Session, SessionStatus
+from acquisition.upkeep.heartbeat import FORWARDER_S, JOURNAL_S, READY_S, SESSION_S, Heartbeat
 from tests.system.beds import until
 
 HEALTH = Health(

@@ -11,12 +11,12 @@ import pytest
 
 from acquisition.clock import ManualClock
 from acquisition.config import JournalConfig
-from acquisition.housekeeping import Housekeeper
 from acquisition.journal import Journal
 from acquisition.journal.schema import day_files
 from acquisition.journal.store import Store
 from acquisition.lanes import Progress
 from acquisition.model import Event, EventKind
+from acquisition.upkeep.housekeeping import Housekeeper
 from tests.acquisition.journal_observations import DAY_NS, QUICK, T0, everything, numerics
 from tests.system.beds import until
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from acquisition.clock import Clock, Instant, SystemClock
 from acquisition.errors import JournalError
-from acquisition.identity_watch import IdentityWatch
 from acquisition.model import Event, EventKind
+from acquisition.upkeep.identity_watch import IdentityWatch
 
 
 @dataclass

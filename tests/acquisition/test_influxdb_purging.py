@@ -8,8 +8,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from acquisition.commands.episode_purge import from_influx
 from acquisition.config import load_config
-from acquisition.episode_purge import from_influx
 from acquisition.errors import SinkError, SinkRefusedError
 from acquisition.journal.purging import Window
 from acquisition.sinks.influxdb_purging import InfluxPurge, Points

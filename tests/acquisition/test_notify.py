@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from acquisition.notify import notify, watchdog_s
+from acquisition.upkeep.notify import notify, watchdog_s
 
 
 @pytest.fixture

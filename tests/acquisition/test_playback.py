@@ -4,7 +4,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from acquisition.catalogue import Catalogue
-from acquisition.playback import Playback, play
+from acquisition.commands.playback import Playback, play
 from acquisition.registry import build_driver
 from tests.acquisition.scripted_influx import Answer, scripted_influx
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from acquisition.clock import NS
-from acquisition.progress import Progress
+from acquisition.upkeep.progress import Progress
 
 
 def test_a_part_that_gets_on_is_never_stuck() -> None:

@@ -19,9 +19,9 @@ import pytest
 
 from acquisition.archive import open_archive
 from acquisition.archive.chunk import Chunk
-from acquisition.archive.episodes import registry_path
-from acquisition.archive.episodes_chain import Action
-from acquisition.archive.episodes_writing import Draft, record
+from acquisition.archive.episodes.chain import Action
+from acquisition.archive.episodes.registry import registry_path
+from acquisition.archive.episodes.writing import Draft, record
 from acquisition.archive.plot import broken
 from acquisition.errors import ConfigError
 from tests.acquisition.archive_bed import HOUR, HOURS, SUBJECT, T0, S, make_bed

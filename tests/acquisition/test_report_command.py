@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from acquisition.archive.episodes import registry_path
-from acquisition.archive.episodes_chain import Action
-from acquisition.archive.episodes_writing import Draft, record
+from acquisition.archive.episodes.chain import Action
+from acquisition.archive.episodes.registry import registry_path
+from acquisition.archive.episodes.writing import Draft, record
 from acquisition.cli import main
 from tests.acquisition.archive_bed import HOUR, SECRETS, SUBJECT, T0, make_bed
 from tests.acquisition.command import Run, runner

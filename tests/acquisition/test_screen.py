@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from acquisition.catalogue import Catalogue
+from acquisition.commands.screen import age, braille, journal_screen, live_screen, status_screen, summary_table
 from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth
 from acquisition.journal.reader import JournalStat
 from acquisition.lanes import Progress
 from acquisition.live import LiveView
 from acquisition.model import MISSING_COUNT, Event, EventKind, Numerics, Quality, State, Waveform
-from acquisition.screen import age, braille, journal_screen, live_screen, status_screen, summary_table
 
 NS = 1_000_000_000
 T = 1_772_000_000 * NS

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
+from acquisition.commands.screen import status_screen
 from acquisition.health import ClockHealth, Health, JournalHealth, SinkHealth
-from acquisition.screen import status_screen
 
 NS = 1_000_000_000
 

@@ -7,12 +7,12 @@ import pytest
 
 from acquisition.clock import ManualClock
 from acquisition.config import JournalConfig
-from acquisition.growth import MOST_HOURS
-from acquisition.housekeeping import Housekeeper
 from acquisition.journal import Journal
 from acquisition.journal.schema import day_files
 from acquisition.lanes import Progress
 from acquisition.model import Observation
+from acquisition.upkeep.growth import MOST_HOURS
+from acquisition.upkeep.housekeeping import Housekeeper
 from tests.acquisition.journal_observations import DAY_NS, QUICK, T0, numerics, waveform
 
 NS = 1_000_000_000

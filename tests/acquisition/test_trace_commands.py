@@ -12,10 +12,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from acquisition.commands.strip_chart import Chart, Panel, svg
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Numerics, json_line
 from acquisition.replay import Replayed
-from acquisition.strip_chart import Chart, Panel, svg
 from acquisition.trace import Mark, TraceHeader, TraceWriter, read_trace
 from tests.acquisition.command import Run, runner
 

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from acquisition.archive.episodes import registry_path
-from acquisition.archive.episodes_chain import Action
-from acquisition.archive.episodes_file import read, replace
-from acquisition.archive.episodes_writing import Draft, record
+from acquisition.archive.episodes.chain import Action
+from acquisition.archive.episodes.file import read, replace
+from acquisition.archive.episodes.registry import registry_path
+from acquisition.archive.episodes.writing import Draft, record
 from acquisition.clock import ManualClock
 from acquisition.config import Config, JournalConfig
-from acquisition.episode_relay import EpisodeRelay
-from acquisition.housekeeping import Housekeeper
 from acquisition.journal import Journal
 from acquisition.journal.reader import JournalReader
 from acquisition.journal.schema import day_files, reading
 from acquisition.lanes import Progress
 from acquisition.model import Event, EventKind, Observation, Waveform
-from acquisition.unassigned import CHECK_NS, Told, Unassigned
+from acquisition.upkeep.episode_relay import EpisodeRelay
+from acquisition.upkeep.housekeeping import Housekeeper
+from acquisition.upkeep.unassigned import CHECK_NS, Told, Unassigned
 from tests.acquisition.journal_observations import DAY_NS, QUICK, T0, alter, event, numerics, waveform
 from tests.system.beds import until
 

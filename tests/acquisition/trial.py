@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.archive.chunk import Chunk, Window
-from acquisition.archive.episodes import Registry, registry_path
-from acquisition.archive.episodes_chain import Action
-from acquisition.archive.episodes_writing import Draft, record
+from acquisition.archive.episodes.chain import Action
+from acquisition.archive.episodes.registry import Registry, registry_path
+from acquisition.archive.episodes.writing import Draft, record
 from acquisition.archive.export.dataset import export
 from acquisition.archive.export.request import Request
 from acquisition.archive.scope import of_subject

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.archive.chunk import Window
-from acquisition.archive.episodes import Registry
+from acquisition.archive.episodes.registry import Registry
 from acquisition.archive.export.dataset import export
 from acquisition.archive.export.request import Format, Request
 from acquisition.archive.scope import of_bed

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from acquisition.archive.episodes import registry_path
-from acquisition.archive.episodes_chain import Action
-from acquisition.archive.episodes_snapshot import snapshot
-from acquisition.archive.episodes_writing import Draft, record
+from acquisition.archive.episodes.chain import Action
+from acquisition.archive.episodes.registry import registry_path
+from acquisition.archive.episodes.snapshot import snapshot
+from acquisition.archive.episodes.writing import Draft, record
 from acquisition.catalogue import Catalogue
 from acquisition.clock import from_rfc3339
 from acquisition.journal import Journal

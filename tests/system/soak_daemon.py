@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from acquisition.arguments import until_stopped
 from acquisition.clock import Instant, ScaledClock
+from acquisition.commands.arguments import until_stopped
 from acquisition.config import load_config
 from acquisition.daemon import Daemon
 from acquisition.logs import configure

@@ -13,7 +13,7 @@ import pytest
 
 from acquisition.archive import open_archive
 from acquisition.archive.chunk import Chunk, Window
-from acquisition.archive.episodes import Registry
+from acquisition.archive.episodes.registry import Registry
 from acquisition.archive.export.dataset import export
 from acquisition.archive.export.pseudonyms import Pseudonyms
 from acquisition.archive.export.request import Request

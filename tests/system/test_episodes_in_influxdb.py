@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from acquisition.archive.episodes import Registry, registry_path
-from acquisition.archive.episodes_events import registries
+from acquisition.archive.episodes.events import registries
+from acquisition.archive.episodes.registry import Registry, registry_path
 from acquisition.clock import from_rfc3339
 from acquisition.config import RESERVED_DEVICE
-from acquisition.episode_relay import EpisodeRelay
 from acquisition.journal import Journal
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Event, EventKind, Numerics, Observation, Waveform
 from acquisition.sinks.influxdb import InfluxV1Sink
 from acquisition.sinks.influxdb_servers import InfluxV1Server
+from acquisition.upkeep.episode_relay import EpisodeRelay
 from tests.processes import all_said
 from tests.system.beds import daemon, until
 from tests.system.servers import Server, influxd

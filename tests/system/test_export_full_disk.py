@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from acquisition.archive.episodes import Registry
+from acquisition.archive.episodes.registry import Registry
 from acquisition.archive.export.dataset import DataSet, export
 from acquisition.archive.export.request import Format, Request
 from acquisition.archive.scope import of_bed

@@ -15,7 +15,7 @@ from typing import Any
 from acquisition import INTENDED_USE
 from acquisition.archive.absence import elsewhere
 from acquisition.archive.chunk import Chunk, Window
-from acquisition.archive.episodes import Registry
+from acquisition.archive.episodes.registry import Registry
 from acquisition.archive.export import facts, side
 from acquisition.archive.export.axis import Axis, axis_of
 from acquisition.archive.export.clif import ClifTable

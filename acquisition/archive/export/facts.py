@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from acquisition.archive.episodes import Stay
-from acquisition.archive.episodes_model import Echo
+from acquisition.archive.episodes.model import Echo
+from acquisition.archive.episodes.registry import Stay
 from acquisition.archive.export.axis import Axis
 from acquisition.archive.export.blinding import tells
 from acquisition.archive.export.request import Request

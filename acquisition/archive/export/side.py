@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from acquisition.archive.episodes_chain import Entry
+from acquisition.archive.episodes.chain import Entry
 from acquisition.archive.export.axis import Axis
 from acquisition.archive.export.blinding import tells
 from acquisition.archive.export.request import Request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from acquisition.archive.episodes import Echo, Stay
+from acquisition.archive.episodes.registry import Echo, Stay
 from acquisition.archive.export.blinding import tells
 from acquisition.archive.export.request import Request
 

@@ -1,0 +1,1 @@
+"""Whose data it is: the append-only registry of episodes and what is joined from it when data are read."""
