@@ -24,6 +24,8 @@ UNWANTED = (
     "systemd-networkd.service", "systemd-resolved.service", "networking.service",
 )  # fmt: skip
 """Units of this host that would slow the boot or meet the test's own servers."""
+CGROUPS = tuple(Path("/sys/fs/cgroup") / name for name in ("unified", "systemd", "."))
+"""Where a hierarchy with control groups of systemd's may be: two on a hybrid host, else the last."""
 FORGOTTEN = ("var/log/journal", "var/lib/apt/lists", "etc/apt/apt.conf.d")
 """What of this host it knows nothing of: its log, and what it could fetch from where, which takes seconds to read."""
 
@@ -35,6 +37,7 @@ class Machine:
     base: Path
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     pid: int = field(default=0, init=False)
+    groups: list[Path] = field(default_factory=list, init=False)
 
     @property
     def root(self) -> Path:
@@ -65,7 +68,8 @@ class Machine:
             pytest.fail("systemd-nspawn is not installed; this test needs a real systemd (make servers)")
         with (self.base / "console").open("ab") as console:
             self.process = subprocess.Popen(
-                [program, "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network", "--console=pipe",
+                [*self._in_its_own_groups(),
+                 program, "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network", "--console=pipe",
                  # As on a machine: devices and addresses are shut in by BPF programs, and the clock can be asked.
                  # It cannot be set: it is that of this host.
                  "--capability=CAP_BPF,CAP_PERFMON", "--system-call-filter=bpf adjtimex clock_adjtime",
@@ -77,6 +81,15 @@ class Machine:
             until(self._is_up, BOOT_S)
         except TimeoutError:
             pytest.fail(f"the machine does not boot: {(self.base / 'console').read_text(errors='replace')[-3000:]}")
+
+    def _in_its_own_groups(self) -> list[str]:
+        """What starts a program in control groups of this machine: else it shares those of any other on this host."""
+        present = [hierarchy for hierarchy in CGROUPS if (hierarchy / "cgroup.procs").exists()]
+        self.groups = [hierarchy / f"{self.base.name}-{os.getpid()}" for hierarchy in present]
+        for group in self.groups:
+            group.mkdir(exist_ok=True)
+        enter = "".join(f"echo $$ > '{group}/cgroup.procs'; " for group in self.groups)
+        return ["sh", "-ec", f'{enter}exec "$@"', "sh"]
 
     def _is_up(self) -> bool:
         assert self.process is not None
@@ -114,6 +127,10 @@ class Machine:
                 if self.pid:
                     os.kill(self.pid, 9)
                 self._end()
+        for group in self.groups:
+            for path in (*sorted(group.rglob("*/"), reverse=True), group):
+                with contextlib.suppress(OSError):
+                    path.rmdir()
         for path in (self.root, self.base):
             subprocess.run(["umount", "-l", str(path)], check=False, capture_output=True)
 
