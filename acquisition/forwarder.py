@@ -157,7 +157,23 @@ class Forwarder:
         return replace(self._status, points_per_second=self._rate.per_second(self._clock.now().mono_ns))
 
     async def run(self) -> None:
-        """Forwards for ever."""
+        """Forwards for ever.
+
+        Whatever else goes wrong is a defect, which the supervisor starts again after. It is told like an outage, and
+        counts as an attempt: acquisition must not be started again for it as for a forwarder that hangs.
+        """
+        try:
+            await self._forward()
+        except Exception as error:
+            self._status = replace(
+                self._status,
+                state=ForwarderState.WAITING,
+                last_error=f"{type(error).__name__}: {error}",
+                attempts=self._status.attempts + 1,
+            )
+            raise
+
+    async def _forward(self) -> None:
         lanes = Lanes(self._journal.progress(self.name))
         self._status = replace(self._status, cursor=lanes.progress.cursor)
         async with self._sink, ReadAhead(self._journal.read, self._sink.prepare) as ahead:
@@ -249,7 +265,8 @@ class Forwarder:
 
     async def _back_off(self, error: SinkUnavailableError) -> None:
         attempts = self._status.attempts + 1
-        if error.retry_after_s is not None:
+        # "In no seconds" is no answer: taken at its word, it has us send the same batch as fast as the line can.
+        if error.retry_after_s:
             wait_s = min(error.retry_after_s, LONGEST_RETRY_AFTER_S)
         else:
             # Full jitter: any moment of the whole interval is as likely as any other.
