@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -112,7 +113,21 @@ class MqttSink:
                 self._client = None
             raise self._verdict(error) from error
 
+    async def _look_up(self) -> None:
+        """Finds out whether the broker's name has an address.
+
+        The library asks once more, in a thread that is waited for at the end: only a name server that answers may be
+        asked there.
+        """
+        look_up = asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        try:
+            await asyncio.wait_for(look_up, self._timeout_s)
+        except (OSError, UnicodeError) as error:
+            why = getattr(error, "strerror", None) or str(error) or "the name server does not answer"
+            raise SinkUnavailableError(f"{self._host}:{self._port}: {why}") from error
+
     async def _connect(self) -> _Client:
+        await self._look_up()
         status = f"{self._root}/status"
         client = _Client(
             self._host,
