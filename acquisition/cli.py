@@ -225,7 +225,7 @@ def doctor(config: ConfigPath) -> None:
     colours = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
     os.environ.setdefault("CREDENTIALS_DIRECTORY", str(config.parent / "credentials"))
     settings = load_config(config)
-    found = asyncio.run(examine(settings, config, lambda sink: make_sink(sink, settings), SystemClock()))
+    found = asyncio.run(examine(settings, config, lambda sink: make_sink(sink, settings, visits=True), SystemClock()))
     for finding in found:
         out.print(str(finding), style=colours[finding.verdict], markup=False, highlight=False, soft_wrap=True)
     if any(finding.verdict is Verdict.FAIL for finding in found):

@@ -309,8 +309,13 @@ def _boot_id() -> str:
     return told.replace("-", "")
 
 
-def make_sink(sink: AnySink, config: Config) -> Sink[Any]:
+def make_sink(sink: AnySink, config: Config, *, visits: bool = False) -> Sink[Any]:
     """The sink that a `[[sink]]` table asks for.
+
+    Args:
+        sink: The table.
+        config: The whole file.
+        visits: For who sends beside the daemon; see `MqttSink`.
 
     Raises:
         ConfigError: its secret is not where the table says.
@@ -331,6 +336,7 @@ def make_sink(sink: AnySink, config: Config) -> Sink[Any]:
     return MqttSink(
         host=sink.host, port=sink.port, prefix=sink.prefix, username=sink.username, password=plain, tls=sink.tls,
         timeout_s=sink.timeout_s, verify_tls=sink.verify_tls, ca_file=sink.ca_file, site=site, bed=bed,
+        visits=visits,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ broker that forbids the topic acknowledges and drops it.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,6 +52,8 @@ class MqttSink:
         verify_tls: Whether certificate and host name are checked.
         ca_file: PEM certificates to trust in place of the host's.
         timeout_s: Longest time for the broker to accept the connection, and to acknowledge one message.
+        visits: Sends beside the daemon: says nothing of the bed's being online, and has a client id of its own, because
+            a broker hangs up on who has that of a newcomer.
 
     Raises:
         OSError: `ca_file` cannot be read, or holds no certificate.
@@ -70,6 +73,7 @@ class MqttSink:
         verify_tls: bool = True,
         ca_file: Path | None = None,
         timeout_s: float = 10.0,
+        visits: bool = False,
     ) -> None:
         self._host = host
         self._port = port
@@ -78,6 +82,7 @@ class MqttSink:
         self._password = password
         self._tls = client_context(verify=verify_tls, ca_file=ca_file) if tls else None
         self._timeout_s = timeout_s
+        self._visits = visits
         self._client: _Client | None = None
 
     async def __aenter__(self) -> Self:
@@ -91,7 +96,8 @@ class MqttSink:
             try:
                 # The last will is for those who cannot say it themselves.
                 patience_s = min(GOODBYE_S, self._timeout_s)
-                await client.publish(f"{self._root}/status", "offline", qos=1, retain=True, timeout=patience_s)
+                if not self._visits:
+                    await client.publish(f"{self._root}/status", "offline", qos=1, retain=True, timeout=patience_s)
             except aiomqtt.MqttError:
                 pass
             finally:
@@ -132,16 +138,17 @@ class MqttSink:
         client = _Client(
             self._host,
             self._port,
-            identifier=f"ecmo-daq-{self._root}",
+            identifier=f"ecmo-daq-{self._root}" + f"-{os.getpid()}" * self._visits,
             username=self._username,
             password=self._password,
-            will=aiomqtt.Will(status, "offline", qos=1, retain=True),
+            will=None if self._visits else aiomqtt.Will(status, "offline", qos=1, retain=True),
             tls_context=self._tls,
             timeout=self._timeout_s,
         )
         try:
             await client.__aenter__()
-            await client.publish(status, "online", qos=1, retain=True)
+            if not self._visits:
+                await client.publish(status, "online", qos=1, retain=True)
         except BaseException:
             client.abandon()
             raise
