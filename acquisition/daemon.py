@@ -42,7 +42,7 @@ from acquisition.upkeep.growth import hours
 from acquisition.upkeep.heartbeat import Heartbeat
 from acquisition.upkeep.housekeeping import Housekeeper
 from acquisition.upkeep.identity_watch import IdentityWatch
-from acquisition.upkeep.notify import notify
+from acquisition.upkeep.notify import notify, patiently
 from acquisition.upkeep.unassigned import Unassigned
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,9 @@ class Daemon:
 
     async def _run(self) -> None:
         interval = self.config.journal.commit_interval_ms / 1000
-        async with Journal(self.config.journal.directory, commit_interval_s=interval) as journal:
+        opening = Journal(self.config.journal.directory, commit_interval_s=interval)
+        # Days that a crash or a damage left unfinished take a slow disk minutes.
+        async with patiently("opening the journal", opening) as journal:
             clock = self._given_clock or SystemClock(not_before_ns=journal.newest_ns + 1)
             self._started_ns = clock.now().utc_ns
             sinks = [sink.id for sink in self.config.sink]
