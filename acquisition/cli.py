@@ -75,15 +75,25 @@ def main() -> None:
     try:
         app()
     except ConfigError as error:
-        for problem in error.problems:
-            err.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+        _complain(*error.problems)
         sys.exit(2)
     except AcquisitionError as error:
-        err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        _complain(str(error))
         sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has seen enough
         sys.exit(0)
+
+
+def _complain(*problems: str) -> None:
+    """For people, and for those who ask systemd why a service does not start: by its state, or by its errors alone."""
+    from acquisition.logs import PRIORITY, is_journal
+    from acquisition.upkeep.notify import notify
+
+    mark = f"<{PRIORITY['critical']}>" if is_journal() else ""
+    for problem in problems:
+        err.print(f"{mark}{problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+    notify(f"STATUS=nothing is recorded: {problems[0]}")
 
 
 def _show_version(wanted: bool) -> None:

@@ -57,6 +57,20 @@ def test_the_service_is_watched_restarted_for_ever_and_shut_in() -> None:
     assert found["CapabilityBoundingSet"] == [""]
 
 
+def test_the_service_is_unattended_as_promised() -> None:
+    found = settings()
+    assert found["After"] == ["network.target modprobe@usbserial.service modprobe@cdc_acm.service"], "no network needed"
+    assert "Requires" not in found
+    assert found["WantedBy"] == ["multi-user.target"]
+    assert found["SyslogIdentifier"] == ["%N"], "the log names the bed, and not env"
+    assert found["LimitCORE"] == ["0"], "a dump has what is cut before anything is stored"
+    assert found["UMask"] == ["0077"]
+    assert found["StateDirectoryMode"] == ["0700"]
+    assert found["RuntimeDirectoryPreserve"] == ["restart"], "why it does not start is told between two tries"
+    assert "ECMO_DAQ_BOOT_ID=%b" in found["Environment"], "a gap is put down to a reboot"
+    assert found["OOMScoreAdjust"] == ["-500"]
+
+
 def test_the_template_differs_from_the_unit_by_the_name_of_the_bed_alone() -> None:
     done = subprocess.run([ROOT / "deploy" / "template-of", UNIT], capture_output=True, text=True, check=True)
     pairs = zip(UNIT.read_text().splitlines(), done.stdout.splitlines(), strict=True)
