@@ -118,7 +118,8 @@ def run(config: ConfigPath) -> None:
     from acquisition.daemon import Daemon
     from acquisition.logs import configure
 
-    settings = load_config(config)
+    # Without its secret a sink waits for a person, and the bed is recorded.
+    settings = load_config(config, for_sinks=False)
     configure(settings.log.level, settings.log.format)
     faulthandler.enable()  # systemd's watchdog ends a service that hangs by SIGABRT: the log then says where it hung
     try:
@@ -234,7 +235,7 @@ def doctor(config: ConfigPath) -> None:
 
     colours = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
     os.environ.setdefault("CREDENTIALS_DIRECTORY", str(config.parent / "credentials"))
-    settings = load_config(config)
+    settings = load_config(config, for_sinks=False)
     found = asyncio.run(examine(settings, config, lambda sink: make_sink(sink, settings, visits=True), SystemClock()))
     for finding in found:
         out.print(str(finding), style=colours[finding.verdict], markup=False, highlight=False, soft_wrap=True)

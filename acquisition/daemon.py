@@ -32,6 +32,7 @@ from acquisition.replay import Handing
 from acquisition.session import LinkState, Session
 from acquisition.sink_config import AnySink, InfluxV1Config, InfluxV2Config, MqttConfig, read_secret
 from acquisition.sinks.influxdb_servers import InfluxV1Server, InfluxV2Server
+from acquisition.sinks.made_late import MadeLate
 from acquisition.stamping import GAP_NS, Stamper
 from acquisition.supervisor import Supervisor
 from acquisition.transports.links import Links
@@ -188,7 +189,7 @@ class Daemon:
         self._supervisor.add(device.id, session.run)
 
     def _add_sink(self, sink_config: AnySink, journal: Journal, clock: Clock) -> None:
-        sink = make_sink(sink_config, self.config)
+        sink = MadeLate(partial(make_sink, sink_config, self.config))
         forwarder = Forwarder(sink_config.id, sink, journal, clock, batch_points=sink_config.batch_points, rng=Random())
         self.forwarders.append(forwarder)
         self._supervisor.add(sink_config.id, forwarder.run)
@@ -321,6 +322,7 @@ def make_sink(sink: AnySink, config: Config, *, visits: bool = False) -> Sink[An
 
     Raises:
         ConfigError: its secret is not where the table says.
+        OSError: `ca_file` cannot be read, or holds no certificate.
     """
     # Their libraries take a third of the time that a command needs to start, and most commands send nothing.
     from acquisition.sinks.influxdb import InfluxV1Sink, InfluxV2Sink
