@@ -106,8 +106,8 @@ def secret_mistakes(data: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
             continue  # told by the model
         try:
             client_context(verify=sink.verify_tls, ca_file=sink.ca_file)
-        except OSError as error:  # an SSLError of a file that holds no certificate is one too
-            yield Mistake(("sink", number, "ca_file"), f"{sink.ca_file} cannot be used: {error.strerror or error}")
+        except OSError as error:
+            yield Mistake(("sink", number, "ca_file"), str(error))
         try:
             read_secret(sink)
         except ConfigError as error:

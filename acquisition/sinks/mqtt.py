@@ -125,9 +125,9 @@ class MqttSink:
         The library asks once more, in a thread that is waited for at the end: only a name server that answers may be
         asked there.
         """
-        look_up = asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         try:
-            await asyncio.wait_for(look_up, self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", None) or str(error) or "the name server does not answer"
             raise SinkUnavailableError(f"{self._host}:{self._port}: {why}") from error
