@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import tracemalloc
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -277,40 +276,6 @@ async def test_a_damaged_block_is_never_merged(changed: str, tmp_path: Path, mon
     assert (left.seq, left.intact) == (seqs[30], False)
     assert read_batch(tmp_path, 0, 10**6, seqs[-1]) == before
     assert len(before.damaged) == 1
-
-
-async def test_what_a_merge_that_failed_left_in_the_log_is_moved_out_before_the_next_group(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done: list[str] = []
-    empty_log, commit, failing = store.Store._empty_log, store.Store._commit, asyncio.Event()
-
-    def merge(*_: object) -> None:
-        if failing.is_set():
-            failing.clear()
-            done.append("failed")
-            raise sqlite3.OperationalError("disk I/O error")
-
-    def emptied(kept: store.Store) -> None:
-        done.append("emptied")
-        empty_log(kept)
-
-    def committed(kept: store.Store, *rest: Any) -> None:
-        done.append("committed")
-        commit(kept, *rest)
-
-    monkeypatch.setattr(merger.Merger, "merge", merge)
-    monkeypatch.setattr(store.Store, "_empty_log", emptied)
-    monkeypatch.setattr(store.Store, "_commit", committed)
-    async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
-        await journal.append([numerics(T0)])
-        await journal.sign_of_life()
-        failing.set()
-        done.clear()
-        await journal.append([numerics(T0 + 1)])
-        await journal.sign_of_life()
-        await journal.append([numerics(T0 + 2)])
-        assert done == ["committed", "failed", "emptied", "committed"]
 
 
 async def test_damage_inside_of_a_merged_row_costs_that_row_and_names_it(
