@@ -71,6 +71,30 @@ def test_the_service_is_unattended_as_promised() -> None:
     assert found["OOMScoreAdjust"] == ["-500"]
 
 
+@pytest.mark.parametrize("how", ["directory", "link", "absent", "stays"])
+def test_a_purge_deletes_every_recording_wherever_it_is_and_does_not_fail(how: str, tmp_path: Path) -> None:
+    state, disk = tmp_path / "var/lib/ecmo-daq", tmp_path / "disk"
+    state.parent.mkdir(parents=True)
+    disk.mkdir()
+    if how == "link":
+        state.symlink_to(disk)
+    elif how != "absent":
+        state.mkdir()
+    if how != "absent":
+        (state / "journal").mkdir()
+        (state / "journal" / "2026-01-01.journal").write_text("readings")
+    script = (ROOT / "deploy" / "debian" / "postrm").read_text()
+    for place in ("/etc/ecmo-daq", "/var/lib/ecmo-daq", "/var/log/ecmo-daq"):
+        script = script.replace(place, f"{tmp_path}{place}")
+    if how == "stays":  # as a place where a disk is mounted does
+        script = script.replace("rm -df", "false")
+    subprocess.run(["sh", "-c", script, "postrm", "purge"], check=True)
+    assert not list(disk.iterdir())
+    assert state.exists() == (how == "stays")
+    assert not state.is_symlink()
+    assert how != "stays" or not list(state.iterdir())
+
+
 def test_the_template_differs_from_the_unit_by_the_name_of_the_bed_alone() -> None:
     done = subprocess.run([ROOT / "deploy" / "template-of", UNIT], capture_output=True, text=True, check=True)
     pairs = zip(UNIT.read_text().splitlines(), done.stdout.splitlines(), strict=True)
