@@ -203,19 +203,19 @@ def status(
     """Show the running daemon: devices, sinks, backlog, journal, clock; exit code 1 if something needs a person."""
     from acquisition.commands.screen import age, status_screen
     from acquisition.config import load_config
-    from acquisition.health import STALE_NS, Health
+    from acquisition.health import Health
 
     path = file or load_config(needed(config, "--config or --file"), for_sinks=False).status_file
     health = Health.read(path)
     now_ns = SystemClock().now().utc_ns + health.clock.ahead_ns
-    stale = now_ns - health.time_ns > STALE_NS
+    stale = health.is_stale(now_ns)
     if as_json:
         told = {"stale": stale, "age_s": (now_ns - health.time_ns) / 1e9, "problems": health.problems()}
         typer.echo(json.dumps({**health.model_dump(mode="json"), **told}))
     else:
         out.print(status_screen(health, now_ns))
         if stale:
-            old = age(now_ns - health.time_ns)
+            old = age(abs(now_ns - health.time_ns))
             why = "the daemon is not running or hangs, or cannot write there"
             out.print(f"! all of this is {old} old, from {path}: {why}", style="red", markup=False, highlight=False)
     if stale or health.problems():
