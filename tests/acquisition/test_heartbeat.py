@@ -78,6 +78,14 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 
 
 @pytest.fixture
+async def disk(journal: Journal) -> AsyncIterator[threading.Event]:
+    """What a writer waits for that hangs; set at the latest before the journal is closed, so that a failure ends."""
+    answers = threading.Event()
+    yield answers
+    answers.set()
+
+
+@pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listener:
         listener.bind(str(tmp_path / "notify"))
@@ -99,10 +107,11 @@ async def test_a_writer_that_comes_round_feeds_the_watchdog(journal: Journal, sy
         await journal.sign_of_life()
 
 
-async def test_a_writer_that_hangs_starves_the_watchdog_and_is_named(journal: Journal, systemd: socket.socket) -> None:
+async def test_a_writer_that_hangs_starves_the_watchdog_and_is_named(
+    journal: Journal, disk: threading.Event, systemd: socket.socket
+) -> None:
     clock = ManualClock()
     heartbeat = Heartbeat([], {}, journal, clock)
-    disk = threading.Event()
     hanging = journal._writer.between_groups(disk.wait)
     heartbeat.beat(HEALTH)
     assert said(systemd)[-1] == "WATCHDOG=1"
@@ -119,12 +128,11 @@ async def test_a_writer_that_hangs_starves_the_watchdog_and_is_named(journal: Jo
 
 
 async def test_a_writer_that_hangs_is_named_after_as_long_as_systemd_waits_for_the_watchdog(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, disk: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "3000000")
     clock = ManualClock()
     heartbeat = Heartbeat([], {}, journal, clock)
-    disk = threading.Event()
     hanging = journal._writer.between_groups(disk.wait)
     heartbeat.beat(HEALTH)
     clock.advance_to(3 * NS)
