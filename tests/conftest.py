@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from structlog.stdlib import ProcessorFormatter
 
 SYSTEM_TIMEOUT_S = 300
 """A test with real processes waits for each of them with a limit of its own; this ends what has none."""
@@ -115,3 +116,14 @@ def every_log_record_formats(caplog: pytest.LogCaptureFixture) -> Iterator[None]
     yield
     for record in caplog.get_records("call"):
         record.getMessage()
+
+
+@pytest.fixture(autouse=True)
+def logging_ends_with_the_test() -> Iterator[None]:
+    """What a command set up for its terminal would print every failure that later tests provoke, with its frames."""
+    root = logging.getLogger()
+    before = list(root.handlers)
+    yield
+    for handler in root.handlers[:]:
+        if isinstance(handler.formatter, ProcessorFormatter) and handler not in before:
+            root.removeHandler(handler)
