@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -72,9 +73,11 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def readings(out: Path, table: str, channel: str) -> tuple[list[int], list[float | None]]:
     """Nanoseconds since the data set's zero, and values, in order."""
-    whole = pq.read_table(out / table).to_pylist()
-    found = sorted((row["time_ns"], row["value"]) for row in whole if row["channel"] == channel)
-    return [time_ns for time_ns, _ in found], [value for _, value in found]
+    whole = pq.read_table(out / table, columns=["time_ns", "value", "channel"])
+    found = whole.filter(pc.equal(whole["channel"], channel)).sort_by(
+        [("time_ns", "ascending"), ("value", "ascending")]
+    )
+    return found["time_ns"].to_pylist(), found["value"].to_pylist()
 
 
 @pytest.mark.parametrize(("table", "channel"), [("numerics_long", "ecmo_flow"), ("waves", "wf_abp")])
