@@ -44,13 +44,14 @@ check: venv ## format, lint, types, import rule and fast tests; under a minute
 	$(BIN)/ruff check .
 	@mkdir -p build
 	( $(BIN)/mypy && $(BIN)/lint-imports ) > build/types.txt 2>&1 & types=$$!; \
-	failed=0; $(BIN)/python -m pytest -q -n auto -m "not system" || failed=1; \
+	failed=0; $(BIN)/python -m pytest -q -n auto -m "not system and not slow" || failed=1; \
 	wait $$types || failed=1; cat build/types.txt; exit $$failed
 
-# Most of these wait for a clock or another process: so more at a time than there are cores. Those that measure the
+# Most of these wait for a clock or another process: so more at a time than there are cores, and the slow ones, which do
+# not wait, fill the cores meanwhile. Those that measure the
 # machine, or take every core of it, come after the others and one by one.
 test: check servers ## check, then the tests with real servers, ttys and processes
-	$(BIN)/python -m pytest -q -n 4 --dist loadgroup -m "system and not alone"
+	$(BIN)/python -m pytest -q -n 4 --dist loadgroup -m "(system or slow) and not alone"
 	$(BIN)/python -m pytest -q -m "system and alone"
 
 fuzz: venv ## say millions of damaged things to every driver, an hour or so (INPUTS=N each, SEED=N)

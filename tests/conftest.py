@@ -36,7 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.name.startswith("test_on_systemd"):
             item.add_marker(pytest.mark.xdist_group("systemd"))
-        if item.get_closest_marker("system") and not item.get_closest_marker("timeout"):
+        heavy = item.get_closest_marker("system") or item.get_closest_marker("slow")
+        if heavy and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SYSTEM_TIMEOUT_S))
 
 

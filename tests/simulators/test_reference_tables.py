@@ -119,6 +119,7 @@ def test_every_row_of_the_table_of_results_comes_out_again(row: Row) -> None:
     assert values["ecmo_p_pre"] - values["ecmo_p_post"] == pytest.approx(drop, abs=0.6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phenotype", SWINGS)
 def test_the_flow_swings_in_a_beat_as_far_as_in_the_table_of_results(phenotype: str) -> None:
     patient = Patient(phenotype)
