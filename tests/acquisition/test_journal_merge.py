@@ -152,6 +152,7 @@ def test_slices_that_come_as_one_say_what_they_say_one_by_one(twins: tuple[Path,
             assert set(summary.load(connection, summary.EVERYTHING).slices[0].devices) == devices
 
 
+@pytest.mark.slow
 async def test_a_backlog_of_numerics_alone_is_read_in_little_memory(tmp_path: Path) -> None:
     def instant(at: int) -> Numerics:
         values = {f"c{channel}": (at * channel) % 997 / 10 for channel in range(100)}
@@ -361,6 +362,7 @@ def as_block(seq: int, observation: Observation) -> Block:
     return Block(seq, seq, one.device, one.kind, one.channel, *fields).sealed()
 
 
+@pytest.mark.slow
 async def test_pages_of_merged_blocks_are_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summary, "FLUSH_GROUPS", 10)
     sizes = []
