@@ -12,7 +12,7 @@ from acquisition.journal.journal import REMEMBERED
 from acquisition.journal.merged import merged, originals
 from acquisition.journal.remembering import Remembering
 from acquisition.journal.schema import Block
-from acquisition.model import Numerics, Quality
+from acquisition.model import Numerics, Quality, json_line, parse_line
 from tests.acquisition.journal_observations import T0
 
 SECOND = 1_000_000_000
@@ -77,3 +77,12 @@ def test_of_readings_with_few_values_no_more_is_remembered_than_of_others() -> N
         for row in rows:
             remembering(row)
         assert more() < 4_500_000  # some 2 kB a reading, of two ranges
+
+
+def test_strings_that_come_once_are_not_kept() -> None:
+    lines = [json_line(reading(at)) for at in range(100_000, 104_000)]
+    parse_line(lines[0])
+    with kept() as more:
+        for line in lines:
+            parse_line(line)
+        assert more() < 50_000
