@@ -6,14 +6,16 @@ import gc
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from acquisition.journal import Journal, backlog
 from acquisition.journal.codec import pack
 from acquisition.journal.journal import REMEMBERED
 from acquisition.journal.merged import merged, originals
 from acquisition.journal.remembering import Remembering
-from acquisition.journal.schema import Block
+from acquisition.journal.schema import Block, day_files
 from acquisition.model import Numerics, Quality, json_line, parse_line
-from tests.acquisition.journal_observations import T0
+from tests.acquisition.journal_observations import DAY_NS, QUICK, T0, numerics
 
 SECOND = 1_000_000_000
 
@@ -86,3 +88,15 @@ def test_strings_that_come_once_are_not_kept() -> None:
         for line in lines:
             parse_line(line)
         assert more() < 50_000
+
+
+async def test_nothing_is_known_of_files_that_are_gone(tmp_path: Path) -> None:
+    async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
+        for day in range(12):
+            await journal.append([numerics(T0 + day * DAY_NS)])
+            for path in day_files(tmp_path)[:-2]:
+                path.unlink()
+            for seq in range(day + 1):
+                backlog.oldest_after(tmp_path, seq)
+            known = [path for path, _ in backlog._STARTS if path.startswith(str(tmp_path))]
+            assert len(known) <= 3
