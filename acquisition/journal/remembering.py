@@ -1,7 +1,7 @@
 """What merged rows gave lately, because their range is read in many batches; bounded by the ranges they are of.
 
 Not by values: an observation takes as much as seven of them, and a range of readings with two values each would count
-for a fifth of what it takes. A row that was not merged is read once by each sink and costs little. Remembered, such
+for a quarter of what it takes. A row that was not merged is read once by each sink and costs little. Remembered, such
 rows would pile up for a day before a bound is reached, scattered over memory that nothing else can use meanwhile.
 """
 
