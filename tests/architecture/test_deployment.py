@@ -2,6 +2,7 @@ import os
 import re
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,35 @@ def test_the_service_is_watched_restarted_for_ever_and_shut_in() -> None:
     assert found["DevicePolicy"] == ["closed"]
     assert {value.split()[0] for value in found["DeviceAllow"]} == {"char-ttyS", "char-ttyUSB", "char-ttyACM"}
     assert found["CapabilityBoundingSet"] == [""]
+
+
+BUFFERS = """
+import ctypes, sys
+class Heap(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena a b c d e f used free g".split()]
+heap = ctypes.CDLL(None).mallinfo2
+heap.restype = Heap
+for _ in range(4):  # a batch, and something small that outlives it
+    batch, kept = bytearray(4 << 20), [bytearray(1000) for _ in range(100)]
+    del batch
+large, small = [bytearray(1 << 20) for _ in range(8)], bytearray(1000)
+before = heap().free
+del large
+print(heap().free - before)
+"""
+
+
+def test_the_c_library_gives_large_buffers_back_as_the_unit_says() -> None:
+    def left(environment: dict[str, str]) -> int:
+        told = subprocess.run(
+            [sys.executable, "-c", BUFFERS], env={**os.environ, **environment}, capture_output=True, check=True
+        )
+        return int(told.stdout)
+
+    (said,) = (value for value in settings()["Environment"] if "MALLOC" in value)
+    unit = dict(re.findall(r"(\S+)=(\S+)", said))
+    assert left({}) > 7 << 20  # free, and the daemon's all the same
+    assert left(unit) < 1 << 20
 
 
 def test_the_template_differs_from_the_unit_by_the_name_of_the_bed_alone() -> None:
