@@ -38,19 +38,27 @@ $(INSTALLED): pyproject.toml
 demo: venv ## run a simulated bed with its page (DEMO_SECONDS=N to end it)
 	$(BIN)/ecmo-daq demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
 
+# The journals of the fast tests lie in memory where there is room: they sync thousands of groups, and what a disk makes
+# of that is for make test. A worker more than cores, for those that wait; each begins with a part of the whole, so that
+# what a module makes once is made once, and takes from the others when it is through.
+ROOMY = [ "$$(df -Pm /dev/shm 2>/dev/null | awk 'NR == 2 { print $$4 }')" -ge 1024 ] 2>/dev/null
+FAST := -n $(shell echo $$(($$(nproc) + 1))) --dist worksteal -o tmp_path_retention_policy=failed
+
 # The types are checked beside the tests, on a core that they leave; what is found is told after them.
 check: venv ## format, lint, types, import rule and fast tests; under a minute
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	@mkdir -p build
 	( $(BIN)/mypy && $(BIN)/lint-imports ) > build/types.txt 2>&1 & types=$$!; \
-	failed=0; $(BIN)/python -m pytest -q -n auto -m "not system" || failed=1; \
-	wait $$types || failed=1; cat build/types.txt; exit $$failed
+	temp=$$(mktemp -d $$($(ROOMY) && echo /dev/shm || echo "$${TMPDIR:-/tmp}")/ecmo-daq-check-XXXXXX); \
+	failed=0; $(BIN)/python -m pytest -q $(FAST) --basetemp="$$temp/pytest" -m "not system and not slow" || failed=1; \
+	rm -rf "$$temp"; wait $$types || failed=1; cat build/types.txt; exit $$failed
 
-# Most of these wait for a clock or another process: so more at a time than there are cores. Those that measure the
+# Most of these wait for a clock or another process: so more at a time than there are cores, and the slow ones, which do
+# not wait, fill the cores meanwhile. Those that measure the
 # machine, or take every core of it, come after the others and one by one.
 test: check servers ## check, then the tests with real servers, ttys and processes
-	$(BIN)/python -m pytest -q -n 4 --dist loadgroup -m "system and not alone"
+	$(BIN)/python -m pytest -q -n 4 --dist loadgroup -m "(system or slow) and not alone"
 	$(BIN)/python -m pytest -q -m "system and alone"
 
 fuzz: venv ## say millions of damaged things to every driver, an hour or so (INPUTS=N each, SEED=N)

@@ -180,7 +180,7 @@ def check(
 
 
 async def _listen_to_all(settings: Config, profiles: tuple[Path, ...], seconds: float, *, acknowledge: bool) -> bool:
-    from acquisition.daemon import listen_to
+    from acquisition.commands.listening import listen_to
     from acquisition.transports.links import Links
 
     links = Links(device.link for device in settings.device)

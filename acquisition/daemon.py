@@ -6,30 +6,27 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from acquisition.catalogue import Catalogue
 from acquisition.clock import NS, Clock, SystemClock, rfc3339
 from acquisition.config import Config, DeviceConfig
-from acquisition.errors import AcquisitionError, JournalError
+from acquisition.errors import JournalError
 from acquisition.forwarder import Forwarder
-from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth, told
+from acquisition.health import ClockHealth, Health, JournalHealth
 from acquisition.interfaces import Sink
-from acquisition.journal.backlog import SinkBytes
 from acquisition.journal.journal import Journal
 from acquisition.live import LiveView
 from acquisition.logs import hide
 from acquisition.model import EventKind, GapCause
 from acquisition.recording import Rotation, TraceRecorder
 from acquisition.registry import build_driver
-from acquisition.replay import Handing
-from acquisition.session import LinkState, Session
+from acquisition.session import Session
 from acquisition.sink_config import AnySink, InfluxV1Config, InfluxV2Config, MqttConfig, read_secret
 from acquisition.sinks.influxdb_servers import InfluxV1Server, InfluxV2Server
 from acquisition.sinks.made_late import MadeLate
@@ -39,25 +36,17 @@ from acquisition.transports.links import Links
 from acquisition.transports.trace import TraceTransport
 from acquisition.upkeep.clock_watch import ClockWatch
 from acquisition.upkeep.episode_relay import EpisodeRelay
-from acquisition.upkeep.growth import hours
 from acquisition.upkeep.heartbeat import Heartbeat
 from acquisition.upkeep.housekeeping import Housekeeper
 from acquisition.upkeep.identity_watch import IdentityWatch
 from acquisition.upkeep.notify import notify, patiently
+from acquisition.upkeep.reports import SinkReports, device_health
 from acquisition.upkeep.unassigned import Unassigned
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-class Unsent(NamedTuple):
-    """What a sink does not have, as far as the journal could tell last: points, since when, on how much disk."""
-
-    backlog: int = 0
-    oldest_ns: int | None = None
-    on_disk: SinkBytes = SinkBytes(0, 0)
 
 
 class Daemon:
@@ -83,7 +72,7 @@ class Daemon:
         self._real: list[Session] = []
         self._stuck: tuple[str, ...] = ()
         self._is_begun = False
-        self._unsent: dict[str, Unsent] = {}
+        self._sink_reports = SinkReports()
         self._complaint = ""
 
     async def run(self) -> None:
@@ -245,63 +234,13 @@ class Daemon:
             pid=os.getpid(),
             started_ns=self._started_ns,
             time_ns=now.utc_ns,
-            devices=tuple(self._device_healths(clock)),
-            sinks=tuple(self._sink_healths(journal, disk)),
+            devices=tuple(map(partial(device_health, clock), self.config.device, self.sessions)),
+            sinks=tuple(self._sink_reports.of(forwarder, journal, disk) for forwarder in self.forwarders),
             journal=disk,
             clock=self._clock_watch.health(),
             stuck=self._stuck,
             restarts={s.name: s.restarts for s in self._supervisor.services if s.restarts},
         )
-
-    def _device_healths(self, clock: Clock) -> Iterator[DeviceHealth]:
-        for session, device in zip(self.sessions, self.config.device, strict=True):
-            status, driver, stamper = session.status, session.driver, session.stamper
-            silent = stamper.silent_since(clock.now(), driver.period_ns)
-            never = status.state is LinkState.OPEN and status.last_reading_ns is None and status.opened > 0
-            track = stamper.device_clock.latest
-            quiet = status.state is LinkState.OPEN and (silent is not None or never)
-            yield DeviceHealth(
-                id=session.device,
-                driver=device.driver,
-                link=device.link,
-                state="silent" if quiet else status.state.value,
-                error=status.error,
-                identity=dict(driver.identity),
-                last_reading_ns=status.last_reading_ns,
-                silent_since_ns=silent,
-                frames_good=driver.counters["frames_good"] + driver.counters["blocks_good"],
-                frames_bad=driver.counters["frames_bad"],
-                frames_late=driver.counters["rejected_late"],
-                values=dict(status.values),
-                counters={**driver.counters, **stamper.counters},
-                flags=dict(stamper.validator.reasons),
-                clock_ahead_ns=track.ahead_ns if track else None,
-                clock_drift_ppm=track.drift_ppm if track else None,
-                gaps=stamper.gaps,
-                lost=status.lost,
-            )
-
-    def _sink_healths(self, journal: Journal, disk: JournalHealth) -> Iterator[SinkHealth]:
-        for forwarder in self.forwarders:
-            status = forwarder.status
-            with contextlib.suppress(JournalError):  # the forwarder then says so; these stay as they were
-                backlog, oldest_ns = journal.backlog(forwarder.name), journal.oldest_unsent(forwarder.name)
-                self._unsent[forwarder.name] = Unsent(backlog, oldest_ns, journal.sink_bytes(forwarder.name, backlog))
-            unsent = self._unsent.get(forwarder.name, Unsent())
-            yield SinkHealth(
-                id=forwarder.name,
-                state=status.state.value,
-                delivered=status.delivered,
-                backlog=unsent.backlog,
-                backlog_bytes=unsent.on_disk.waiting,
-                hours_left=hours(disk.room_bytes + unsent.on_disk.had, disk.bytes_per_second),
-                oldest_unsent_ns=unsent.oldest_ns,
-                points_per_second=status.points_per_second,
-                quarantined=status.quarantined,
-                last_error=status.last_error,
-                last_success_ns=status.last_success_ns,
-                attempts=status.attempts,
-            )
 
 
 def _boot_id() -> str:
@@ -355,42 +294,3 @@ def influx_server(sink: InfluxV1Config | InfluxV2Config, secret: str | None) -> 
         url=sink.url, database=sink.database, username=sink.username, password=secret,
         retention_policy=sink.retention_policy, verify_tls=sink.verify_tls, ca_file=sink.ca_file,
     )  # fmt: skip
-
-
-async def listen_to(
-    device: DeviceConfig, seconds: float, profiles: tuple[Path, ...], links: Links, *, acknowledge: bool = False
-) -> str:
-    """Opens a device's link for a moment and tells all that came, for `check --devices`; nothing is stored.
-
-    A sender that waits for an acknowledgement says no more than its first message without one; with one, what it said
-    is gone. So it gets one only if `acknowledge` says so.
-    """
-    catalogue = Catalogue.shipped()
-    driver = build_driver(device.driver, device.profile, device.options, catalogue, profiles)
-    clock = SystemClock()
-    live = LiveView(catalogue)
-    transport, floor = links.open(device.link, driver.link_defaults, driver.line_address)
-    driver.shares_line = floor is not None
-    keeper = Handing(lambda _: None, acknowledges=acknowledge)
-    session = Session(
-        device.id,
-        driver,
-        transport,
-        clock,
-        keeper,
-        Stamper(device.id, catalogue),
-        floor=floor,
-        listener=live,
-    )
-    with contextlib.suppress(TimeoutError, AcquisitionError):
-        async with asyncio.timeout(seconds):
-            await session.run()
-    channels = {value.channel for value in live.values()} | {channel for _, channel in live.waves()}
-    if channels:
-        what = told(driver.identity) or "it does not say what it is"
-        more = "; nothing was acknowledged, so it may have more to say: --acknowledge" if keeper.withheld else ""
-        return f"ok: {what}: {', '.join(sorted(channels))}{more}"
-    if session.status.error:
-        return f"FAILED: {session.status.error}"
-    bad, count = driver.counters["frames_bad"], driver.counters["bytes"]
-    return f"FAILED: the link opens, but in {seconds:g} s nothing usable came ({count} bytes, {bad} bad frames)"

@@ -29,6 +29,11 @@ _secrets: set[str] = set()
 _json_line = structlog.processors.JSONRenderer()
 
 
+def _console_line() -> structlog.typing.Processor:
+    """With plain tracebacks: those of its default show variables, and bytes of a device may be in them."""
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+
 def hide(secret: str) -> None:
     """Never shows this string in any log again, whoever logs it."""
     if secret:
@@ -57,7 +62,7 @@ def configure(level: str = "info", layout: Literal["auto", "json", "console"] = 
                 _repeats,
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *([] if for_people else [structlog.processors.format_exc_info]),
-                _rendered(structlog.dev.ConsoleRenderer() if for_people else _json_line),
+                _rendered(_console_line() if for_people else _json_line),
             ],
         )
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from structlog.stdlib import ProcessorFormatter
 
 SYSTEM_TIMEOUT_S = 300
 """A test with real processes waits for each of them with a limit of its own; this ends what has none."""
@@ -30,12 +32,24 @@ os.environ["PYTHONFAULTHANDLER"] = "1"
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keeps the garbage collector off six thousand tests and the libraries they import: all of them stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Gives tests with real processes the time that a busy machine needs, and keeps those of one machine together."""
     for item in items:
         if item.path.name.startswith("test_on_systemd"):
             item.add_marker(pytest.mark.xdist_group("systemd"))
-        if item.get_closest_marker("system") and not item.get_closest_marker("timeout"):
+        heavy = item.get_closest_marker("system") or item.get_closest_marker("slow")
+        if heavy and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SYSTEM_TIMEOUT_S))
 
 
@@ -115,3 +129,14 @@ def every_log_record_formats(caplog: pytest.LogCaptureFixture) -> Iterator[None]
     yield
     for record in caplog.get_records("call"):
         record.getMessage()
+
+
+@pytest.fixture(autouse=True)
+def logging_ends_with_the_test() -> Iterator[None]:
+    """What a command set up for its terminal would print every failure that later tests provoke, with its frames."""
+    root = logging.getLogger()
+    before = list(root.handlers)
+    yield
+    for handler in root.handlers[:]:
+        if isinstance(handler.formatter, ProcessorFormatter) and handler not in before:
+            root.removeHandler(handler)

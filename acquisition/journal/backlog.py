@@ -141,8 +141,16 @@ def _start_of(path: str) -> _Start | None:
                 else None
             )
             if connection is not None and row is not None:
+                _forget_others(path)
                 _STARTS[key] = _Start(row.since, row.total - _points(connection, row.since - 1, row.seq))
     return _STARTS.get(key)
+
+
+def _forget_others(path: str) -> None:
+    """Drops what is known of files that are gone, and of one whose name another has taken: each day brings a file."""
+    for key in list(_STARTS):
+        if key[0] == path or not os.path.exists(key[0]):
+            _STARTS.pop(key, None)
 
 
 def _is_intact(block: Block) -> bool:

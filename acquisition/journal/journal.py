@@ -21,7 +21,6 @@ from acquisition.journal.backlog import SinkBytes, backlogs, oldest_after, sink_
 from acquisition.journal.batches import Batch, read_batch
 from acquisition.journal.cursors import Cursors, Quarantined
 from acquisition.journal.dropping import Dropped, discard_unfinished
-from acquisition.journal.merging import MAX_WEIGHT
 from acquisition.journal.quarantine import line_of
 from acquisition.journal.reader import JournalReader, JournalStat
 from acquisition.journal.remembering import Remembering
@@ -34,8 +33,8 @@ from acquisition.lanes import LATE_NS, Progress
 from acquisition.model import Observation
 
 LOCK = "lock"
-REMEMBERED = 2 * MAX_WEIGHT
-"""Of rows whose blocks are kept at hand: two merged ranges."""
+REMEMBERED = 2
+"""Merged ranges whose blocks are kept at hand, so that two sinks that catch up at two places need not take turns."""
 _FULL_BYTES = 1 << 20
 
 

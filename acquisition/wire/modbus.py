@@ -9,6 +9,7 @@ header and throws away what follows. We know which reply we expect, to the byte,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -55,6 +56,7 @@ _PDUS: dict[int, tuple[type[ModbusPDU], type[ModbusPDU]]] = {
     3: (ReadHoldingRegistersRequest, ReadHoldingRegistersResponse),
     4: (ReadInputRegistersRequest, ReadInputRegistersResponse),
 }
+_FUNCTION = re.compile(b"[" + re.escape(bytes(each | mark for each in _PDUS for mark in (0, EXCEPTION))) + b"]")
 _RTU = FramerRTU(DecodePDU(False))
 _TCP = FramerSocket(DecodePDU(False))
 
@@ -163,7 +165,8 @@ class RtuFraming:
         """A zero for each whole reply of any unit."""
         found: list[int] = []
         at = 0
-        while at + 5 <= len(data):
+        # Noise of megabytes is passed over at once: a byte that is no function begins nothing.
+        while (function := _FUNCTION.search(data, at + 1)) and (at := function.start() - 1) + 5 <= len(data):
             size = _reply_size(data[at + 1], data[at + 2])
             if size and at + size <= len(data) and _crc_holds(data[at : at + size]):
                 found.append(0)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import astuple
+from functools import lru_cache
 from math import pi, sin
+from typing import Any
 
 from simulators.physiology.beat import Beat, circuit_of, heart_of, pressures_of
 from simulators.physiology.coefficients import PHENOTYPES, Phenotype
@@ -56,12 +60,11 @@ class Patient:
     ) -> None:
         self.conditions = conditions or Conditions(rpm=rpm)
         self.levosimendan_s: float | None = None
-        self._loop = Loop(PHENOTYPES[phenotype] if isinstance(phenotype, str) else phenotype, seed)
+        heart = PHENOTYPES[phenotype] if isinstance(phenotype, str) else phenotype
+        self._loop = deepcopy(_settled(heart, seed, astuple(self.conditions)))
         self._due_ns = 0
         wander = random.Random(seed)
         self._wander = {channel: (wander.uniform(0, 2 * pi), wander.uniform(40, 90)) for channel in STEADY}
-        self.advance(SETTLE_S)
-        self._loop.abp.clear()
 
     @property
     def time_s(self) -> float:
@@ -111,6 +114,15 @@ class Patient:
     def hidden(self) -> dict[str, float]:
         """What no device at the bed shows: see `simulators.physiology.beat.heart_of`."""
         return heart_of(self._loop.beats)
+
+
+@lru_cache(maxsize=32)
+def _settled(heart: Phenotype, seed: int, conditions: tuple[Any, ...]) -> Loop:
+    """A loop after its first seconds, to be copied: those of equal patients are equal, and take long to compute."""
+    loop = Loop(heart, seed)
+    loop.run(round(SETTLE_S / STEP_S), Conditions(*conditions), 0.0)
+    loop.abp.clear()
+    return loop
 
 
 def _latest(beats: Sequence[Beat]) -> list[Beat]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +32,8 @@ SECRETS = (
     "jmuster", "sn4711-0815", "levosimendan", "study_drug", "inf_rate", str(T0)[:6], str(RANDOMISED)[:6],
 )  # fmt: skip
 """What must be nowhere in a pseudonymous data set."""
+_made_once: Path | None = None
+"""The bed that every other one is a copy of."""
 
 
 def observations() -> list[Observation]:
@@ -77,6 +82,18 @@ def observations() -> list[Observation]:
 
 async def make_bed(directory: Path) -> Path:
     """The journal's directory; the registry and a configuration `bed.toml` lie beside it."""
+    if _made_once is None:
+        await _make_once()
+    shutil.copytree(str(_made_once), directory, dirs_exist_ok=True)
+    write_config(directory)
+    return directory / "journal"
+
+
+async def _make_once() -> None:
+    """A hundred tests of a run each want one of their own, and making it takes longer than asking it does."""
+    global _made_once
+    directory = Path(tempfile.mkdtemp(prefix="ecmo-daq-bed-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
     everything = observations()
     async with Journal(directory / "journal", commit_interval_s=0.001) as journal:
         for at in range(0, len(everything), 500):
@@ -97,8 +114,7 @@ async def make_bed(directory: Path) -> Path:
         }),
     ]  # fmt: skip
     record(registry_path(directory / "journal"), drafts, actor="jmuster", now_ns=T0 + 9 * HOUR)
-    write_config(directory)
-    return directory / "journal"
+    _made_once = directory
 
 
 def write_config(directory: Path) -> None:

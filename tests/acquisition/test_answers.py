@@ -224,7 +224,14 @@ SILENT = [
 
 
 @both
-@pytest.mark.parametrize(("move", "words"), [(move, words) for _, move, words in SILENT], ids=[s[0] for s in SILENT])
+@pytest.mark.parametrize(
+    ("move", "words"),
+    [
+        # Those that have to be waited for in real time are slow.
+        pytest.param(move, words, id=name, marks=[pytest.mark.slow] * words.startswith("did not answer"))
+        for name, move, words in SILENT
+    ],
+)
 async def test_what_is_no_whole_answer_proves_nothing_and_the_batch_goes_again(
     make: Make, bed: Bed, move: Move, words: str
 ) -> None:

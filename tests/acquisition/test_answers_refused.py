@@ -124,6 +124,7 @@ async def test_nothing_is_sent_to_a_server_with_a_bad_certificate_until_a_person
     assert len(bed.waits) == 3
 
 
+@pytest.mark.slow
 @both
 async def test_tls_spoken_to_a_plain_port_and_plain_http_to_a_tls_port_prove_nothing(
     make: Make, bed: Bed, tmp_path: Path

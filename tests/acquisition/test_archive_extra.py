@@ -43,6 +43,7 @@ def test_the_extra_is_these_five_and_developers_have_them_too() -> None:
     assert not [line for line in (*bedside, *extras["archive"]) if line.startswith("atriumdb")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "needed"),
     [
@@ -69,12 +70,14 @@ def test_atriumdb_is_asked_for_by_its_own_extra(monkeypatch: pytest.MonkeyPatch)
         library("atriumdb", "--format atriumdb")
 
 
+@pytest.mark.slow
 def test_csv_needs_no_library_of_the_extra_nor_of_the_daemon(bed: Path) -> None:
     done = without(EXTRA + OF_THE_DAEMON, "query", "--journal", bed, "--channels", "hr", "--every", "1h")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 4
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_no_progress_bar(bed: Path, tmp_path: Path) -> None:
     words = ["export", "--journal", bed, "--subject", "LEV-03-012", "--out", tmp_path / "set"]
     command = [sys.executable, "-m", "acquisition.cli", *map(str, words)]

@@ -274,6 +274,7 @@ async def reply(far: MemoryTransport) -> None:
             await far.send(b"75\n" * len(asked))
 
 
+@pytest.mark.slow
 async def test_polling_goes_on_throughout_an_outage_of_hours(tmp_path: Path) -> None:
     speed, half_an_hour = 3600.0, 1800 * NS
     clock = ScaledClock(speed)

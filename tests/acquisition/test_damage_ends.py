@@ -16,6 +16,7 @@ from acquisition.journal import Journal
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Numerics, Observation
 from tests.acquisition.journal_observations import QUICK, T0, everything, numerics, waveform
+from tests.sparing import most_slow
 
 DAY = "2026-01-01.journal"
 PAGE = 4096
@@ -116,7 +117,7 @@ async def ask_everything(directory: Path) -> None:
     assert len(times) == len(set(times)), "read twice"
 
 
-@pytest.mark.parametrize("seed", [*range(40), 1236])
+@pytest.mark.parametrize("seed", most_slow([*range(40), 1236], 4))
 async def test_however_damaged_a_file_is_every_question_to_it_ends(
     tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

@@ -104,6 +104,7 @@ def test_a_sender_of_one_stamp_a_minute_is_tracked_too() -> None:
     assert abs(tracks[-1].ahead_ns + 147 * NS) <= 60 * NS
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_days() -> None:
     clock = DeviceClock()
     for device_ns, host_ns in stamps(3 * 86_400, every=2):

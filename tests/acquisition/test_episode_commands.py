@@ -102,7 +102,7 @@ def test_a_pattern_that_takes_names_or_hospital_numbers_is_refused(command: Run,
 
 
 async def echo_journal(directory: Path, at_ns: int) -> None:
-    async with Journal(directory, commit_interval_s=0.02) as journal:
+    async with Journal(directory, commit_interval_s=0.001) as journal:
         for second in range(-400, 400, 10):
             numerics = Numerics(
                 device="pump",
@@ -218,7 +218,7 @@ def test_a_damaged_registry_ends_with_1_and_names_the_line(command: Run, config:
 
 
 async def everything_told(directory: Path) -> None:
-    async with Journal(directory, commit_interval_s=0.02) as journal:
+    async with Journal(directory, commit_interval_s=0.001) as journal:
         await EpisodeRelay(directory, journal).relay()
 
 

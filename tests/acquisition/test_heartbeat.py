@@ -97,6 +97,7 @@ def said(systemd: socket.socket) -> list[str]:
     return systemd.recv(4096).decode().splitlines()
 
 
+@pytest.mark.slow
 async def test_a_writer_that_comes_round_feeds_the_watchdog(journal: Journal, systemd: socket.socket) -> None:
     clock = ManualClock()
     heartbeat = Heartbeat([], {}, journal, clock)

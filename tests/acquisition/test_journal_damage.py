@@ -18,6 +18,7 @@ from acquisition.journal.reader import JournalReader
 from acquisition.journal.wal import Log
 from acquisition.model import Observation
 from tests.acquisition.journal_observations import NEVER_NS, QUICK, T0, everything, numerics, waveform
+from tests.sparing import most_slow
 
 DAY = "2026-01-01.journal"
 LOG = f"{DAY}-wal"
@@ -145,7 +146,9 @@ def commits(log: Path) -> list[int]:
     return [begin for begin in newest_series(log) if struct.unpack_from(">I", content, begin + 4)[0]]
 
 
-@pytest.mark.parametrize("at", [0, 5, 15, 16, 17, 18, 19, 20, 21, 24, 28, 31, 44, 47, 59, 63, 95, 100, 103, 105, 107])
+@pytest.mark.parametrize(
+    "at", most_slow([0, 18, 28, 100, 5, 15, 16, 17, 19, 20, 21, 24, 31, 44, 47, 59, 63, 95, 103, 105, 107], 4)
+)
 async def test_a_flipped_bit_in_the_header_costs_nothing(filled: Filled, at: int) -> None:
     flip(filled.closed / DAY, at, bit=at % 8)
     await check(filled.closed, filled, most_lost=0)
@@ -158,7 +161,7 @@ async def test_a_first_page_that_is_noise_costs_nothing(filled: Filled) -> None:
     assert any("set aside" in report for report in reports)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", most_slow(range(12), 4))
 async def test_a_flipped_bit_in_the_head_of_a_page_costs_at_most_that_page(filled: Filled, seed: int) -> None:
     chance = Random(seed)
     file = filled.closed / DAY
@@ -167,7 +170,7 @@ async def test_a_flipped_bit_in_the_head_of_a_page_costs_at_most_that_page(fille
     await check(filled.closed, filled)
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", most_slow(range(24), 4))
 async def test_a_flipped_bit_anywhere_is_never_read_as_a_reading(filled: Filled, seed: int) -> None:
     chance = Random(seed)
     file = filled.closed / DAY
@@ -186,7 +189,7 @@ async def test_a_page_of_a_payload_that_is_noise_costs_its_block(filled: Filled,
     await check(filled.closed, filled, most_lost=1)
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", most_slow(range(16), 4))
 async def test_a_flipped_bit_in_the_log_costs_no_group_behind_it(filled: Filled, seed: int) -> None:
     chance = Random(seed)
     log = filled.crashed / LOG
@@ -227,7 +230,7 @@ async def test_a_file_cut_short_keeps_what_is_before_the_cut(filled: Filled, par
 
 
 @pytest.mark.parametrize("name", ["cursors.db", "cursors.db-wal"])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", most_slow(range(12), 4))
 async def test_damaged_cursors_cost_no_reading(filled: Filled, name: str, seed: int) -> None:
     chance = Random(seed)
     directory = filled.crashed if name.endswith("wal") else filled.closed

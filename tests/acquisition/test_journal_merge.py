@@ -152,6 +152,7 @@ def test_slices_that_come_as_one_say_what_they_say_one_by_one(twins: tuple[Path,
             assert set(summary.load(connection, summary.EVERYTHING).slices[0].devices) == devices
 
 
+@pytest.mark.slow
 async def test_a_backlog_of_numerics_alone_is_read_in_little_memory(tmp_path: Path) -> None:
     def instant(at: int) -> Numerics:
         values = {f"c{channel}": (at * channel) % 997 / 10 for channel in range(100)}
@@ -176,16 +177,19 @@ async def test_a_backlog_of_numerics_alone_is_read_in_little_memory(tmp_path: Pa
     assert peak < 12_000_000
 
 
-def test_what_is_remembered_is_bounded_by_its_weight(twins: tuple[Path, Path]) -> None:
+def test_of_merged_rows_the_last_ranges_are_remembered(twins: tuple[Path, Path]) -> None:
     every = merged_rows(twins[1])
-    weights = [sum(each.weight for each in originals(row)) for row in every]
-    remembering = Remembering(sum(weights[-3:]))
+    *_, before, last = ranges = list(dict.fromkeys(row.since for row in every))
+    assert len(ranges) > 3
+    remembering = Remembering(2)
     for row in every:
         assert remembering(row) == originals(row)
-    assert list(remembering._rows) == every[-3:]
-    assert remembering(every[-3]) is remembering(every[-3])
+    assert list(remembering._ranges) == [before, last]
+    assert sum(map(len, remembering._ranges.values())) == sum(row.since in (before, last) for row in every) > 2
+    wanted = next(row for row in every if row.since == before)
+    assert remembering(wanted) is remembering(wanted)
     remembering(every[0])
-    assert every[-2] not in remembering._rows  # the one that was not wanted for longest
+    assert list(remembering._ranges) == [before, every[0].since]  # the one that was not wanted for longest goes
 
 
 def test_merging_changes_no_count(twins: tuple[Path, Path]) -> None:
@@ -362,6 +366,7 @@ def as_block(seq: int, observation: Observation) -> Block:
     return Block(seq, seq, one.device, one.kind, one.channel, *fields).sealed()
 
 
+@pytest.mark.slow
 async def test_pages_of_merged_blocks_are_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summary, "FLUSH_GROUPS", 10)
     sizes = []

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -100,6 +101,7 @@ def points(observations: list[Observation]) -> int:
     return sum(3 if each.kind == "waveform" else 1 for each in observations)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(steps=STEPS)
 def test_whatever_is_done_everything_is_delivered_once(steps: list[tuple[str, int]]) -> None:

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +132,14 @@ def test_each_row_of_the_table_is_of_one_sentence() -> None:
 @pytest.mark.parametrize(("module", "name"), sorted({(module, name) for _, module, name in table()}))
 def test_each_row_of_the_table_names_a_test_that_exists(module: str, name: str) -> None:
     (path,) = (path for area in ("acquisition", "system") for path in TESTS.glob(f"{area}/test_{module}.py"))
-    defined = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    assert f"test_{name}" in {each.name for each in defined if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+    assert f"test_{name}" in defined_in(path)
+
+
+@cache
+def defined_in(path: Path) -> set[str]:
+    """The functions of a module, each of which several sentences name."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return {each.name for each in nodes if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 # -- what has no test elsewhere ----------------------------------------------------------------------------------------

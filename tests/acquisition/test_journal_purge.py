@@ -32,7 +32,7 @@ def said(device: str, second: int) -> list[Observation]:
 
 async def fill(directory: Path, *, days: int = 2, seconds: int = 60) -> None:
     for day in range(days):
-        async with Journal(directory, commit_interval_s=0.02) as journal:
+        async with Journal(directory, commit_interval_s=0.002) as journal:
             for second in range(seconds):
                 at = day * 86_400 + second
                 stored = journal.append([*said("pump", at), *said("mon", at)])
@@ -118,7 +118,7 @@ async def test_a_purged_journal_goes_on_and_its_sinks_keep_their_place(tmp_path:
     await fill(tmp_path, days=1)
     last = JournalReader(tmp_path).stat().last_seq
     purge(tmp_path, [Window(T0 + 30 * S, spared=frozenset({"daemon"}))], lambda _: False, [])
-    async with Journal(tmp_path, commit_interval_s=0.02) as journal:
+    async with Journal(tmp_path, commit_interval_s=0.002) as journal:
         await journal.append(said("pump", 100))
         batch = await journal.read(last, 1000)
         assert [each.kind for each in batch.observations] == ["numerics", "waveform", "event"]
@@ -137,7 +137,7 @@ async def test_events_that_are_named_go_at_any_time(tmp_path: Path) -> None:
 
 async def test_what_a_sink_rejected_goes_too(tmp_path: Path) -> None:
     await fill(tmp_path, days=1)
-    async with Journal(tmp_path, commit_interval_s=0.02) as journal:
+    async with Journal(tmp_path, commit_interval_s=0.002) as journal:
         journal.quarantine("s", said("pump", 5)[0], "no")
         journal.quarantine("s", said("pump", 50)[0], "no")
     purge(tmp_path, [Window(T0, T0 + 10 * S)], lambda _: False, [])
@@ -148,14 +148,14 @@ async def test_what_a_sink_rejected_goes_too(tmp_path: Path) -> None:
 async def test_a_journal_that_a_daemon_writes_is_not_touched(tmp_path: Path) -> None:
     await fill(tmp_path, days=1, seconds=3)
     before = everything(tmp_path)
-    async with Journal(tmp_path, commit_interval_s=0.02):
+    async with Journal(tmp_path, commit_interval_s=0.002):
         with pytest.raises(JournalError, match="the daemon writes this journal"), alone(tmp_path):
             pass
     assert everything(tmp_path) == before
 
 
 async def test_nothing_of_what_went_is_in_any_file(tmp_path: Path) -> None:
-    async with Journal(tmp_path, commit_interval_s=0.02) as journal:
+    async with Journal(tmp_path, commit_interval_s=0.002) as journal:
         secret = Event(device="pump", time_ns=T0, event=EventKind.STATE, text="x" * 40)
         await journal.append([secret, *said("pump", 5)])
     size = sum(path.stat().st_size for path in tmp_path.glob("*.journal*"))

@@ -38,6 +38,19 @@ def test_an_event_is_one_line_of_json_with_level_logger_and_time(capsys: pytest.
     assert "two\nlines" in told["exception"]
 
 
+def test_a_traceback_shows_no_value_of_a_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    received = "".join(("MUSTER", "MANN"))
+    for layout in ("console", "json"):
+        configure("info", layout)
+        try:
+            int(received[:0])
+        except ValueError:
+            logging.getLogger("acquisition.x").exception("it broke")
+        told = capsys.readouterr().err
+        assert "ValueError: invalid literal" in told
+        assert received not in told
+
+
 def test_in_the_journal_a_line_carries_its_priority(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

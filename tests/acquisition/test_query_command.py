@@ -150,6 +150,7 @@ def test_a_line_has_a_hole_where_nothing_came() -> None:
     assert line.values[5] == 4.0
 
 
+@pytest.mark.slow
 def test_a_picture_for_paper_names_its_channels_and_is_the_same_each_time(run: Run, bed: Path, tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg", "c.png"):
         assert run("--journal", bed, "--channels", "ecmo_flow,wf_abp", "--plot", tmp_path / name)[0] == 0

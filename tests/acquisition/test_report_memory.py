@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Collection, Iterator
 
 import numpy as np
+import pytest
 
 from acquisition.archive.chunk import Chunk, Window
 from acquisition.archive.export.request import Request
@@ -71,6 +72,7 @@ def peak_of(hours: int, per_hour: int) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_ten_days_are_held_in_no_more_than_two() -> None:
     few, many = peak_of(48, 900), peak_of(240, 900)
     assert many < few + 4_000_000

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import pytest
-
 from acquisition.catalogue import Catalogue
-from acquisition.clock import SystemClock
 from acquisition.errors import TransportError
 from acquisition.model import Event, Numerics, Observation
 from acquisition.recording import TraceRecorder
@@ -22,6 +19,7 @@ from acquisition.stamping import Stamper
 from acquisition.transports.memory import memory_pair
 from acquisition.transports.shared import SharedLine
 from simulators.modbus_server import Fault, ModbusServer
+from simulators.virtual_time import LoopClock, run
 from tests.drivers.modbus_bench import build
 
 UNITS = (1, 2, 3)
@@ -50,7 +48,7 @@ class Rail:
         member = self.line.member()
         stamper = Stamper(f"u{unit}", Catalogue.shipped())
         session = Session(
-            f"u{unit}", driver, member, SystemClock(), _Keeper(self, unit), stamper, floor=member, recorder=recorder
+            f"u{unit}", driver, member, LoopClock(), _Keeper(self, unit), stamper, floor=member, recorder=recorder
         )
         self.sessions[unit] = session
         return session
@@ -104,17 +102,32 @@ class _Keeper:
         return future
 
 
-@pytest.fixture
-async def rail() -> AsyncIterator[Rail]:
-    rail = Rail()
-    async with rail.far:
-        answering = asyncio.create_task(rail.answer())
-        tasks = [asyncio.create_task(rail.session(unit).run()) for unit in UNITS]
-        yield rail
-        for task in (*tasks, answering):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+def on_a_rail(test: Callable[[Rail], Awaitable[None]]) -> Callable[[], None]:
+    """Runs a test beside three sessions that poll, on virtual time."""
+
+    async def polled() -> None:
+        rail = Rail()
+        async with rail.far:
+            answering = asyncio.create_task(rail.answer())
+            tasks = [asyncio.create_task(rail.session(unit).run()) for unit in UNITS]
+            try:
+                await test(rail)
+            finally:
+                await ended(*tasks, answering)
+
+    def run_polled() -> None:
+        run(polled())
+
+    run_polled.__name__, run_polled.__module__ = test.__name__, test.__module__
+    return run_polled
+
+
+async def ended(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def until(rail: Rail, unit: int, readings: int) -> None:
@@ -136,6 +149,7 @@ def moved(observation: Observation, first: Observation) -> Observation:
     return observation.model_copy(update={"time_ns": observation.time_ns - first.time_ns})
 
 
+@on_a_rail
 async def test_each_unit_is_polled_in_its_turn_and_its_values_are_its_own(rail: Rail) -> None:
     for unit in UNITS:
         await until(rail, unit, 10)
@@ -146,6 +160,7 @@ async def test_each_unit_is_polled_in_its_turn_and_its_values_are_its_own(rail: 
         assert not counters["rejected_late"]
 
 
+@on_a_rail
 async def test_a_silent_unit_does_not_keep_the_others_from_being_read(rail: Rail) -> None:
     await until(rail, 1, 3)
     rail.units[2].muted = True
@@ -160,6 +175,7 @@ async def test_a_silent_unit_does_not_keep_the_others_from_being_read(rail: Rail
     assert none_is_of_another(rail)
 
 
+@on_a_rail
 async def test_a_late_reply_of_one_unit_is_never_a_reading_of_another(rail: Rail) -> None:
     await until(rail, 1, 3)
     for _ in range(5):
@@ -172,6 +188,7 @@ async def test_a_late_reply_of_one_unit_is_never_a_reading_of_another(rail: Rail
     assert strays
 
 
+@on_a_rail
 async def test_a_line_that_is_lost_is_lost_for_all_and_comes_back_for_all(rail: Rail) -> None:
     await until(rail, 1, 3)
     await rail.far.__aexit__(None, None, None)
@@ -189,10 +206,14 @@ async def test_a_line_that_is_lost_is_lost_for_all_and_comes_back_for_all(rail: 
         assert none_is_of_another(rail)
 
 
-async def test_the_trace_of_one_unit_on_a_shared_line_replays_to_the_same_observations(tmp_path: Path) -> None:
+def test_the_trace_of_one_unit_on_a_shared_line_replays_to_the_same_observations(tmp_path: Path) -> None:
+    run(recorded_and_replayed(tmp_path))
+
+
+async def recorded_and_replayed(tmp_path: Path) -> None:
     rail = Rail()
     recorder = TraceRecorder(
-        tmp_path / "u1.trace", link="serial:///dev/rail", driver="modbus", clock=SystemClock(), shared=True
+        tmp_path / "u1.trace", link="serial:///dev/rail", driver="modbus", clock=LoopClock(), shared=True
     )
     async with rail.far:
         answering = asyncio.create_task(rail.answer())
@@ -201,10 +222,7 @@ async def test_the_trace_of_one_unit_on_a_shared_line_replays_to_the_same_observ
         rail.units[2].faults.extend([Fault(delay_s=0.09)] * 4)
         rail.units[1].faults.extend([Fault(), Fault(delay_s=0.08), Fault(copies=0)])
         await until(rail, 1, 12)
-        for task in (*tasks, answering):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await ended(*tasks, answering)
     recorder.close()
     again: list[Observation] = []
     register = {"function": 4, "address": 0, "type": "u16", "channel": "ecmo_rpm", "unit": "/min"}

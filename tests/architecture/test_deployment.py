@@ -2,6 +2,7 @@ import os
 import re
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,35 @@ def test_a_purge_deletes_every_recording_wherever_it_is_and_does_not_fail(how: s
     assert how != "stays" or not list(state.iterdir())
 
 
+BUFFERS = """
+import ctypes, sys
+class Heap(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena a b c d e f used free g".split()]
+heap = ctypes.CDLL(None).mallinfo2
+heap.restype = Heap
+for _ in range(4):  # a batch, and something small that outlives it
+    batch, kept = bytearray(4 << 20), [bytearray(1000) for _ in range(100)]
+    del batch
+large, small = [bytearray(1 << 20) for _ in range(8)], bytearray(1000)
+before = heap().free
+del large
+print(heap().free - before)
+"""
+
+
+def test_the_c_library_gives_large_buffers_back_as_the_unit_says() -> None:
+    def left(environment: dict[str, str]) -> int:
+        told = subprocess.run(
+            [sys.executable, "-c", BUFFERS], env={**os.environ, **environment}, capture_output=True, check=True
+        )
+        return int(told.stdout)
+
+    (said,) = (value for value in settings()["Environment"] if "MALLOC" in value)
+    unit = dict(re.findall(r"(\S+)=(\S+)", said))
+    assert left({}) > 7 << 20  # free, and the daemon's all the same
+    assert left(unit) < 1 << 20
+
+
 def test_the_template_differs_from_the_unit_by_the_name_of_the_bed_alone() -> None:
     done = subprocess.run([ROOT / "deploy" / "template-of", UNIT], capture_output=True, text=True, check=True)
     pairs = zip(UNIT.read_text().splitlines(), done.stdout.splitlines(), strict=True)
@@ -126,4 +156,5 @@ def test_the_build_machine_runs_what_a_person_runs() -> None:
     for step in ("ruff format --check", "ruff check", "mypy", "lint-imports"):
         assert step in done.stdout
     passes = re.findall(r'pytest .*-m "([^"]+)"', done.stdout)
-    assert passes == ["not system", "system and not alone", "system and alone"], "between them every test"
+    quick, beside, alone = "not system and not slow", "(system or slow) and not alone", "system and alone"
+    assert passes == [quick, beside, alone], "between them every test; none is slow and alone"

@@ -164,6 +164,7 @@ def damages(answer: bytes) -> list[bytes]:
     ]
 
 
+@pytest.mark.slow
 @every_asked_case
 def test_a_damaged_answer_invents_nothing(case: Case) -> None:
     allowed = set(play(case).values)
@@ -190,6 +191,7 @@ def test_one_damaged_answer_does_not_silence_the_device(case: Case) -> None:
         assert set(bench.outcome.values) <= allowed
 
 
+@pytest.mark.slow
 @every_case
 def test_an_endless_frame_stays_within_bounds_and_is_survived(case: Case) -> None:
     whole = set(play(case).measured)
@@ -206,6 +208,7 @@ def test_an_endless_frame_stays_within_bounds_and_is_survived(case: Case) -> Non
             assert whole <= set(bench.outcome.measured)
 
 
+@pytest.mark.slow
 @every_case
 def test_extreme_bytes_anywhere_are_survived(case: Case) -> None:
     for place in few_of(min(len(case.received), 400), 60):

@@ -24,6 +24,7 @@ from simulators.faults import MOST_DELAY_S, OF_THE_DEVICE, FaultKind, FaultyTran
 from simulators.memory_link import MemoryLink
 from simulators.virtual_time import STARTED_NS, LoopClock, run
 from tests.contracts.coded_devices import SIMULATORS, WITHOUT_CHECK_CODE, code, present, spoken_by, virtual
+from tests.sparing import most_slow
 
 __all__ = ["virtual"]
 
@@ -277,7 +278,7 @@ def second_of_last(story: Story) -> int:
 
 @pytest.mark.usefixtures("virtual")
 @pytest.mark.parametrize("name", SIMULATORS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", most_slow(range(3), 1))
 def test_under_all_faults_together_nothing_is_lost_without_a_cause(name: str, seed: int) -> None:
     driver = spoken_by(name)()
     story = run(live(SIMULATORS[name], driver, tuple(FaultKind), seed))

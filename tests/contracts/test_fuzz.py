@@ -29,6 +29,7 @@ def test_every_driver_has_something_to_be_fuzzed_with() -> None:
     assert set(drivers()) == set(available_drivers())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", drivers())
 def test_damaged_input_gives_what_is_admitted_or_a_wire_error(driver: str) -> None:
     counted = fuzz(driver, 2000, SEED)

@@ -39,6 +39,7 @@ def test_frames_leave_no_faster_than_four_in_256_ms() -> None:
     assert all(later - earlier >= 250_000_000 for earlier, later in zip(sent[1:], sent[5:], strict=False))
 
 
+@pytest.mark.slow
 def test_polls_are_renewed_before_they_end_and_nothing_is_lost_or_read_twice() -> None:
     bench = Bench()
     bench.run(1250)

@@ -8,8 +8,8 @@ from pathlib import Path
 import hl7
 import pytest
 
+from acquisition.commands.listening import listen_to
 from acquisition.config import DeviceConfig
-from acquisition.daemon import listen_to
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Numerics, Waveform
 from acquisition.transports.links import Links

@@ -71,7 +71,7 @@ class EdfPlus:
         self._zero_ns = start_ns
         size = max(1, round(_RECORD_NS / signal.period_ns))
         duration = f"{size * signal.period_ns / NS:.6f}".rstrip("0").rstrip(".")
-        self._record_ns = round(float(duration) * NS)
+        self.record_ns = round(float(duration) * NS)
         self._record = np.full(size, MISSING, "<i2")
         self._filled = 0
         self._onset_ns = 0
@@ -85,7 +85,9 @@ class EdfPlus:
     def add(self, start_ns: int, counts: NDArray[np.int16]) -> bool:
         """Takes samples that come after all others; False, and nothing is done, if they overlap with them.
 
-        A sample stands less than half a period from its time; a gap is as long as it was, to the nanosecond.
+        The first stands within half a period of its time. So does each that follows it, but for what the header's
+        duration of a record, in microseconds, rounds off: 40 ns a second at 120 Hz. A gap is told as long as the file
+        lacks samples, which is within a period of how long it was.
 
         Raises:
             OSError: the disk refuses.
@@ -114,12 +116,12 @@ class EdfPlus:
         """
         try:
             if self._filled:
-                self._tell(self._due_ns, self._onset_ns + self._record_ns - self._due_ns)
+                self._tell(self._due_ns, self._onset_ns + self.record_ns - self._due_ns)
                 self._flush()
             if self._untold:
                 # A record for each that found no room, and one to say that there are no samples in them.
                 more = len(self._untold) + 1
-                self._tell(self._onset_ns, more * self._record_ns)
+                self._tell(self._onset_ns, more * self.record_ns)
                 for _ in range(more):
                     self._flush()
             self._file.seek(_RESERVED_AT)
@@ -160,7 +162,7 @@ class EdfPlus:
         self._record[:] = MISSING
         self._records += 1
         self._filled = 0
-        self._onset_ns += self._record_ns
+        self._onset_ns += self.record_ns
 
 
 def number(value: float) -> str:
