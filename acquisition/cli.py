@@ -75,15 +75,25 @@ def main() -> None:
     try:
         app()
     except ConfigError as error:
-        for problem in error.problems:
-            err.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+        _complain(*error.problems)
         sys.exit(2)
     except AcquisitionError as error:
-        err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        _complain(str(error))
         sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has seen enough
         sys.exit(0)
+
+
+def _complain(*problems: str) -> None:
+    """For people, and for those who ask systemd why a service does not start: by its state, or by its errors alone."""
+    from acquisition.logs import PRIORITY, is_journal
+    from acquisition.upkeep.notify import notify
+
+    mark = f"<{PRIORITY['critical']}>" if is_journal() else ""
+    for problem in problems:
+        err.print(f"{mark}{problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+    notify(f"STATUS=nothing is recorded: {problems[0]}")
 
 
 def _show_version(wanted: bool) -> None:
@@ -108,7 +118,8 @@ def run(config: ConfigPath) -> None:
     from acquisition.daemon import Daemon
     from acquisition.logs import configure
 
-    settings = load_config(config)
+    # Without its secret a sink waits for a person, and the bed is recorded.
+    settings = load_config(config, for_sinks=False)
     configure(settings.log.level, settings.log.format)
     faulthandler.enable()  # systemd's watchdog ends a service that hangs by SIGABRT: the log then says where it hung
     try:
@@ -192,19 +203,19 @@ def status(
     """Show the running daemon: devices, sinks, backlog, journal, clock; exit code 1 if something needs a person."""
     from acquisition.commands.screen import age, status_screen
     from acquisition.config import load_config
-    from acquisition.health import STALE_NS, Health
+    from acquisition.health import Health
 
     path = file or load_config(needed(config, "--config or --file"), for_sinks=False).status_file
     health = Health.read(path)
     now_ns = SystemClock().now().utc_ns + health.clock.ahead_ns
-    stale = now_ns - health.time_ns > STALE_NS
+    stale = health.is_stale(now_ns)
     if as_json:
         told = {"stale": stale, "age_s": (now_ns - health.time_ns) / 1e9, "problems": health.problems()}
         typer.echo(json.dumps({**health.model_dump(mode="json"), **told}))
     else:
         out.print(status_screen(health, now_ns))
         if stale:
-            old = age(now_ns - health.time_ns)
+            old = age(abs(now_ns - health.time_ns))
             why = "the daemon is not running or hangs, or cannot write there"
             out.print(f"! all of this is {old} old, from {path}: {why}", style="red", markup=False, highlight=False)
     if stale or health.problems():
@@ -224,8 +235,8 @@ def doctor(config: ConfigPath) -> None:
 
     colours = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
     os.environ.setdefault("CREDENTIALS_DIRECTORY", str(config.parent / "credentials"))
-    settings = load_config(config)
-    found = asyncio.run(examine(settings, config, lambda sink: make_sink(sink, settings), SystemClock()))
+    settings = load_config(config, for_sinks=False)
+    found = asyncio.run(examine(settings, config, lambda sink: make_sink(sink, settings, visits=True), SystemClock()))
     for finding in found:
         out.print(str(finding), style=colours[finding.verdict], markup=False, highlight=False, soft_wrap=True)
     if any(finding.verdict is Verdict.FAIL for finding in found):

@@ -15,6 +15,7 @@ from acquisition.errors import ConfigError
 from acquisition.mistakes import Mistake
 from acquisition.registry import DriverConfigError, build_driver
 from acquisition.sink_config import AnySink, SinkConfig, anchored, read_secret
+from acquisition.sinks.tls import client_context
 from acquisition.transports.url import check_link
 
 LISTENING = {"tcp-listen": "TCP port", "udp": "UDP port"}
@@ -97,12 +98,18 @@ def _claim(link: str) -> _Claim | None:
 
 
 def secret_mistakes(data: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
-    """Secrets that are not where the sinks say they are."""
+    """Secrets that are not where the sinks say they are, and certificates that cannot be used."""
     for number, table in _tables(data, "sink"):
         try:
-            read_secret(anchored(_SINK.validate_python(table), base))
+            sink = anchored(_SINK.validate_python(table), base)
         except ValidationError:
             continue  # told by the model
+        try:
+            client_context(verify=sink.verify_tls, ca_file=sink.ca_file)
+        except OSError as error:
+            yield Mistake(("sink", number, "ca_file"), str(error))
+        try:
+            read_secret(sink)
         except ConfigError as error:
             for problem in error.problems:
                 key, _, text = problem.partition(": ")

@@ -29,6 +29,7 @@ from acquisition.registry import build_driver
 from acquisition.session import Session
 from acquisition.sink_config import AnySink, InfluxV1Config, InfluxV2Config, MqttConfig, read_secret
 from acquisition.sinks.influxdb_servers import InfluxV1Server, InfluxV2Server
+from acquisition.sinks.made_late import MadeLate
 from acquisition.stamping import GAP_NS, Stamper
 from acquisition.supervisor import Supervisor
 from acquisition.transports.links import Links
@@ -38,7 +39,7 @@ from acquisition.upkeep.episode_relay import EpisodeRelay
 from acquisition.upkeep.heartbeat import Heartbeat
 from acquisition.upkeep.housekeeping import Housekeeper
 from acquisition.upkeep.identity_watch import IdentityWatch
-from acquisition.upkeep.notify import notify
+from acquisition.upkeep.notify import notify, patiently
 from acquisition.upkeep.reports import SinkReports, device_health
 from acquisition.upkeep.unassigned import Unassigned
 
@@ -88,7 +89,9 @@ class Daemon:
 
     async def _run(self) -> None:
         interval = self.config.journal.commit_interval_ms / 1000
-        async with Journal(self.config.journal.directory, commit_interval_s=interval) as journal:
+        opening = Journal(self.config.journal.directory, commit_interval_s=interval)
+        # Days that a crash or a damage left unfinished take a slow disk minutes.
+        async with patiently("opening the journal", opening) as journal:
             clock = self._given_clock or SystemClock(not_before_ns=journal.newest_ns + 1)
             self._started_ns = clock.now().utc_ns
             sinks = [sink.id for sink in self.config.sink]
@@ -175,7 +178,7 @@ class Daemon:
         self._supervisor.add(device.id, session.run)
 
     def _add_sink(self, sink_config: AnySink, journal: Journal, clock: Clock) -> None:
-        sink = make_sink(sink_config, self.config)
+        sink = MadeLate(partial(make_sink, sink_config, self.config))
         forwarder = Forwarder(sink_config.id, sink, journal, clock, batch_points=sink_config.batch_points, rng=Random())
         self.forwarders.append(forwarder)
         self._supervisor.add(sink_config.id, forwarder.run)
@@ -248,11 +251,17 @@ def _boot_id() -> str:
     return told.replace("-", "")
 
 
-def make_sink(sink: AnySink, config: Config) -> Sink[Any]:
+def make_sink(sink: AnySink, config: Config, *, visits: bool = False) -> Sink[Any]:
     """The sink that a `[[sink]]` table asks for.
+
+    Args:
+        sink: The table.
+        config: The whole file.
+        visits: For who sends beside the daemon; see `MqttSink`.
 
     Raises:
         ConfigError: its secret is not where the table says.
+        OSError: `ca_file` cannot be read, or holds no certificate.
     """
     # Their libraries take a third of the time that a command needs to start, and most commands send nothing.
     from acquisition.sinks.influxdb import InfluxV1Sink, InfluxV2Sink
@@ -270,6 +279,7 @@ def make_sink(sink: AnySink, config: Config) -> Sink[Any]:
     return MqttSink(
         host=sink.host, port=sink.port, prefix=sink.prefix, username=sink.username, password=plain, tls=sink.tls,
         timeout_s=sink.timeout_s, verify_tls=sink.verify_tls, ca_file=sink.ca_file, site=site, bed=bed,
+        visits=visits,
     )  # fmt: skip
 
 

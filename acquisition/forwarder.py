@@ -13,6 +13,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -118,7 +119,8 @@ class Forwarder:
 
     Args:
         name: Name of the sink; its cursor's name in the journal.
-        sink: Where to.
+        sink: Where to: a sink, or what gives one when it is entered. While that is refused it is tried again, like a
+            delivery.
         journal: Where from.
         clock: Stamps successes and the end of a wait.
         batch_points: How many samples, values, states and events to deliver at once, on a line that is fast enough; see
@@ -131,7 +133,7 @@ class Forwarder:
     def __init__(
         self,
         name: str,
-        sink: Sink[Any],
+        sink: AbstractAsyncContextManager[Sink[Any]],
         journal: Journal,
         clock: Clock,
         *,
@@ -141,7 +143,7 @@ class Forwarder:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.name = name
-        self._sink = sink
+        self._destination = sink
         self._journal = journal
         self._clock = clock
         self._rng = rng
@@ -149,6 +151,7 @@ class Forwarder:
         self._max_backoff_s = max_backoff_s
         self._sleep = sleep
         self._status = ForwarderStatus()
+        self._sink: Sink[Any]
         self._rate = Rate(clock.now().mono_ns)
 
     @property
@@ -157,10 +160,31 @@ class Forwarder:
         return replace(self._status, points_per_second=self._rate.per_second(self._clock.now().mono_ns))
 
     async def run(self) -> None:
-        """Forwards for ever."""
+        """Forwards for ever.
+
+        Whatever else goes wrong is a defect, which the supervisor starts again after. It is told like an outage, and
+        counts as an attempt: acquisition must not be started again for it as for a forwarder that hangs.
+        """
+        try:
+            while True:
+                try:
+                    async with self._destination as self._sink:
+                        await self._forward()
+                except SinkUnavailableError as error:  # of entering: those of a delivery do not come here
+                    await self._back_off(error)
+        except Exception as error:
+            self._status = replace(
+                self._status,
+                state=ForwarderState.WAITING,
+                last_error=f"{type(error).__name__}: {error}",
+                attempts=self._status.attempts + 1,
+            )
+            raise
+
+    async def _forward(self) -> None:
         lanes = Lanes(self._journal.progress(self.name))
         self._status = replace(self._status, cursor=lanes.progress.cursor)
-        async with self._sink, ReadAhead(self._journal.read, self._sink.prepare) as ahead:
+        async with ReadAhead(self._journal.read, self._sink.prepare) as ahead:
             while True:
                 if not (wish := self._wish(lanes)).span:
                     self._status = replace(self._status, state=ForwarderState.IDLE)
@@ -249,7 +273,8 @@ class Forwarder:
 
     async def _back_off(self, error: SinkUnavailableError) -> None:
         attempts = self._status.attempts + 1
-        if error.retry_after_s is not None:
+        # "In no seconds" is no answer: taken at its word, it has us send the same batch as fast as the line can.
+        if error.retry_after_s:
             wait_s = min(error.retry_after_s, LONGEST_RETRY_AFTER_S)
         else:
             # Full jitter: any moment of the whole interval is as likely as any other.

@@ -166,6 +166,10 @@ class Health(_Part):
     stuck: tuple[str, ...] = ()
     failure: str = ""
 
+    def is_stale(self, now_ns: int) -> bool:
+        """Whether the daemon that wrote it hangs or is gone; one of the future is of before the clock was set back."""
+        return abs(now_ns - self.time_ns) > STALE_NS
+
     def problems(self) -> list[str]:
         """What a person should look at, one sentence each; empty when all is well."""
         found = [f"nothing is recorded, the service cannot start: {self.failure}"] if self.failure else []

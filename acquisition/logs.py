@@ -22,7 +22,7 @@ REPEAT_NS = 600 * NS
 _REMEMBERED = 500
 _PASSING_PORT = re.compile(r":\d{5}\b")
 """Of whoever connects; a gateway that comes back each second comes from another one each time."""
-_PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """Of syslog; systemd takes it from `<4>` at the beginning of a line (sd-daemon(3))."""
 _HIDDEN = "(hidden)"
 _secrets: set[str] = set()
@@ -106,10 +106,10 @@ def _repeats(_logger: object, _name: str, line: Line) -> Line:
 
 
 def _rendered(render: structlog.typing.Processor) -> structlog.typing.Processor:
-    in_journal = _is_journal()
+    in_journal = is_journal()
 
     def rendered(logger: object, name: str, line: Line) -> str:
-        priority = f"<{_PRIORITY.get(line.get('level', ''), 6)}>" if in_journal else ""
+        priority = f"<{PRIORITY.get(line.get('level', ''), 6)}>" if in_journal else ""
         text = str(render(logger, name, line))
         for secret in _secrets:
             text = text.replace(secret, _HIDDEN)
@@ -118,7 +118,7 @@ def _rendered(render: structlog.typing.Processor) -> structlog.typing.Processor:
     return rendered
 
 
-def _is_journal() -> bool:
+def is_journal() -> bool:
     """Whether standard error goes to systemd's journal (systemd.exec(5), JOURNAL_STREAM)."""
     try:
         stream = os.fstat(sys.stderr.fileno())

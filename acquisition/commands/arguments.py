@@ -14,6 +14,7 @@ from rich.console import Console
 
 from acquisition.clock import NS, from_rfc3339
 from acquisition.errors import ConfigError
+from acquisition.event_loop import EventLoop
 
 T = TypeVar("T")
 out = Console()
@@ -80,4 +81,5 @@ def until_stopped(work: Coroutine[Any, Any, T]) -> T | None:
             return await task
         return None
 
-    return asyncio.run(supervised())
+    with asyncio.Runner(loop_factory=EventLoop) as runner:
+        return runner.run(supervised())

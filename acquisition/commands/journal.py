@@ -122,7 +122,7 @@ def _resend(config: Path | None, only: str | None, *, as_json: bool) -> None:
                 failed.append(f"{name}: the configuration has no such sink")
                 continue
             try:
-                async with make_sink(sinks[name], settings) as sink:
+                async with make_sink(sinks[name], settings, visits=True) as sink:
                     await resend(quarantine, list(group), sink, outcome)
             except SinkError as error:
                 failed.append(f"{name}: {error}")

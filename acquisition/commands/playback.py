@@ -143,7 +143,7 @@ def _sinks(wanted: Playback) -> dict[str, Sink[Any]]:
     known = {sink.id: sink for sink in config.sink}
     if unknown := [name for name in wanted.sinks if name not in known]:
         raise ConfigError([f"--sink {name}: the configuration has no such sink" for name in unknown])
-    return {name: make_sink(known[name], config) for name in wanted.sinks}
+    return {name: make_sink(known[name], config, visits=True) for name in wanted.sinks}
 
 
 async def _deliver(journal: Journal, sinks: Mapping[str, Sink[Any]]) -> None:

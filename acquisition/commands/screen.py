@@ -106,12 +106,13 @@ def status_screen(health: Health, now_ns: int) -> RenderableType:
         f"journal {journal.directory}: {journal.size_bytes / 1e6:.1f} MB, {journal.free_bytes / 1e9:.1f} GB free{hours}"
     )
     problems = [Text(f"! {problem}", style="red") for problem in health.problems()]
+    if not problems and not health.is_stale(now_ns):  # of a daemon that is gone nobody knows it
+        problems = [Text("all is well", "green")]
     errors = [Text(f"sink {sink.id}: {sink.last_error}", style="yellow") for sink in health.sinks if sink.last_error]
     clocks = [Text(line) for line in (_system_clock(health.clock), _clocks(health.devices)) if line]
     identities = [Text(f"{device.id}: {what}") for device in health.devices if (what := told(device.identity))]
     return Group(
-        _headline(health, now_ns), devices, *identities, sinks, *errors, *clocks, Text(size),
-        *(problems or [Text("all is well", "green")]),
+        _headline(health, now_ns), devices, *identities, sinks, *errors, *clocks, Text(size), *problems,
     )  # fmt: skip
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from acquisition.clock import Clock, KernelClock
 from acquisition.config import Config
 from acquisition.doctor import disk, host
-from acquisition.doctor.findings import Finding
+from acquisition.doctor.findings import Finding, fail
 from acquisition.doctor.sinks import sink
 from acquisition.doctor.unit import Unit, boot, rights, unit_of
+from acquisition.errors import ConfigError
 from acquisition.interfaces import Sink
-from acquisition.sink_config import AnySink
+from acquisition.sink_config import AnySink, read_secret
 
 
 async def examine(
@@ -39,6 +40,11 @@ async def examine(
     found += boot(unit)
     found += rights(unit, config)
     for each in config.sink:
+        try:
+            read_secret(each)
+        except ConfigError as error:
+            found.append(fail(f"sink {each.id}: {error}", "write it there, as root: docs/how-to/install.md"))
+            continue
         if (secret := _secret_file(each)) is not None:
             found.append(host.secret_file(each.id, secret))
         found += await sink(each, partial(make, each), clock_now, unit)

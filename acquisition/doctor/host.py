@@ -40,6 +40,9 @@ def journal(directory: Path, account_name: str = ACCOUNT) -> Finding:
     """Whether the journal's directory exists and belongs to the service."""
     if existing(directory) != directory:
         return warn(f"journal {directory} is not there yet", "the service makes it when it starts")
+    if os.statvfs(directory).f_flag & os.ST_RDONLY:
+        todo = "dmesg tells whether the disk fails: then replace it, docs/how-to/replace-a-mini-pc.md"
+        return fail(f"journal: the disk of {directory} can only be read", todo)
     if os.geteuid() != 0:
         if os.access(directory, os.W_OK):
             return ok(f"journal {directory} can be written")

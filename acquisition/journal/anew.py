@@ -13,6 +13,7 @@ from acquisition.journal.leaves import blocks_in_use
 from acquisition.journal.mending import has_sound_tables, is_mended, log_of, mend_first_page, seal_log
 from acquisition.journal.merged import MERGED
 from acquisition.journal.missing import missing_in
+from acquisition.journal.placing import take_place
 from acquisition.journal.salvage import Selection, block_rows, damage_of, unread
 from acquisition.journal.schema import (
     Block,
@@ -107,8 +108,7 @@ def _write_anew(path: Path, sound: bytes) -> list[str]:
         if reports and not gained:
             return []  # whoever reads the file as it is hears of what is missing
         mend_first_page(fresh, sound)
-        fresh.replace(path)
-        _sync_directory(path.parent)
+        take_place(fresh, path)
     finally:
         fresh.unlink(missing_ok=True)
     return lost
@@ -163,11 +163,3 @@ def _copy(connection: sqlite3.Connection, path: Path, table: str) -> bool:
             return False
         return True
     return False
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,6 @@ leaves one of the two. In the present day's file the pages of dropped blocks are
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Collection, Mapping
@@ -17,9 +16,17 @@ from pathlib import Path
 from acquisition.clock import rfc3339
 from acquisition.journal import summary as summaries
 from acquisition.journal.merged import originals
+from acquisition.journal.placing import take_place
 from acquisition.journal.retention import DayFile, Part, Why
 from acquisition.journal.salvage import opened
-from acquisition.journal.schema import WIDEST, create_tables, day_files, is_set_aside, rows, suppress_damage
+from acquisition.journal.schema import (
+    WIDEST,
+    create_tables,
+    day_files,
+    is_set_aside,
+    rows,
+    suppress_damage,
+)
 
 _WAVES = "kind = 'waveform'"
 _SUMMED_AGAIN = f"""
@@ -215,9 +222,7 @@ def rewrite(path: Path, cursors: Mapping[str, int]) -> Dropped:
             _sum_again(connection)
             summaries.load(connection).flush(connection)  # where merging failed, the newest blocks have no sums yet
             connection.execute("COMMIT")
-        _sync(fresh)
-        fresh.replace(path)
-        _sync(path.parent)
+        take_place(fresh, path)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
@@ -306,11 +311,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:  # a log goes when its file is closed
         return 0
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,6 +11,7 @@ import os
 import struct
 from pathlib import Path
 
+from acquisition.journal.placing import take_place
 from acquisition.journal.wal import PAGE, Log, write_sealed
 
 _TABLES = slice(PAGE // 2, PAGE)
@@ -176,17 +177,8 @@ def _seal(log: Log, sound: bytes) -> None:
 
     try:
         write_sealed(log, copy, page)
-        copy.replace(log.path)
+        take_place(copy, log.path)
     except BaseException:
         with contextlib.suppress(OSError):
             copy.unlink(missing_ok=True)
         raise
-    _sync_directory(copy.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

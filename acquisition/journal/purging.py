@@ -22,6 +22,7 @@ from acquisition.journal.anew import repaired
 from acquisition.journal.codec import Codec, compress, encode, points
 from acquisition.journal.journal import LOCK
 from acquisition.journal.merged import MERGED, Original, merged
+from acquisition.journal.placing import take_place
 from acquisition.journal.quarantine import Quarantine, observation_of
 from acquisition.journal.salvage import Selection, block_rows, disk_errors, opened
 from acquisition.journal.schema import Block, create_tables, day_files, insert
@@ -276,7 +277,6 @@ def _last_ns(observation: Observation) -> int:
 
 def _take_place(fresh: Path, path: Path) -> None:
     """What the old file's log has is in the new file; met beside it, it would be taken for the new one's own."""
-    _sync(fresh)
     for suffix in ("-wal", "-shm"):
         log = path.with_name(f"{path.name}{suffix}")
         if suffix == "-wal" and log.exists() and log.stat().st_size:
@@ -285,16 +285,7 @@ def _take_place(fresh: Path, path: Path) -> None:
             if busy:
                 raise JournalError(f"{path.name}: somebody reads it", hint="end what reads the journal and try again")
         log.unlink(missing_ok=True)
-    fresh.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    take_place(fresh, path)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ the disk cannot read a mapped page, the process is killed.
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -122,7 +121,7 @@ class Log:
 
 
 def write_sealed(log: Log, copy: Path, page: Callable[[int, bytes, int], bytes]) -> None:
-    """Writes a copy of a damaged log of which SQLite reads every frame that was once safe; synced.
+    """Writes a copy of a damaged log of which SQLite reads every frame that was once safe.
 
     Args:
         log: The damaged one.
@@ -141,8 +140,6 @@ def write_sealed(log: Log, copy: Path, page: Callable[[int, bytes, int], bytes])
             head, content = frame[:8], page(int(log.pages[number]), frame[24:], pages)
             sums = _carried(sums) + _added(np.frombuffer(head + content, "<u4").reshape(1, -1))
             file.write(head + struct.pack(">2I", *log.salts) + sums.astype(">u4").tobytes() + content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _frames(path: Path) -> Iterator[tuple[Array, Array]]:

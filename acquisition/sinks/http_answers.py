@@ -22,12 +22,15 @@ from acquisition.errors import (
 
 LONGEST_QUOTE = 500
 """Characters of a server's words that are worth keeping."""
+LONGEST_BODY = 16 << 20
+"""Bytes of an answer that are read: an InfluxDB that quotes every line of a batch stays below."""
 
 _REFUSED_HINTS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "check the token or the password",
     HTTPStatus.FORBIDDEN: "the token or user may not write there",
     HTTPStatus.NOT_FOUND: "check the URL, and that the bucket or database exists",
 }
+_NOT_INFLUXDB = "this is not an answer of InfluxDB: check the URL, http against https, and the port"
 _CERTIFICATE_HINTS = {
     9: "look at this host's clock, and at the server's certificate: it does not hold yet",
     10: "have it renewed, and look at this host's clock",
@@ -92,7 +95,7 @@ async def judge(response: aiohttp.ClientResponse, *, secret: str | None) -> None
         SinkError: it has not; which one says who must act.
         aiohttp.ClientError: the answer was cut off.
     """
-    body = await response.text(errors="replace")
+    body = await _body(response)
     if response.status < HTTPStatus.MULTIPLE_CHOICES:
         return
     words = _words(body)
@@ -100,6 +103,18 @@ async def judge(response: aiohttp.ClientResponse, *, secret: str | None) -> None
     if secret:
         quote = quote.replace(secret, "***")
     raise _verdict(response, quote[:LONGEST_QUOTE] or response.reason or "no reason given", named=words is not None)
+
+
+async def _body(response: aiohttp.ClientResponse) -> str:
+    """The whole body, taken for UTF-8 as JSON is: of the encodings that a header can name, some cannot be decoded."""
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > LONGEST_BODY:
+            response.close()
+            message = f"{place(str(response.url))} answered {response.status} and more than {LONGEST_BODY >> 20} MiB"
+            raise SinkRefusedError(message, hint=_NOT_INFLUXDB)
+    return body.decode(errors="replace")
 
 
 def place(url: str) -> str:
@@ -119,7 +134,7 @@ def _verdict(response: aiohttp.ClientResponse, quote: str, *, named: bool) -> Si
     if status in _REJECTED:
         # Plain HTTP spoken to a TLS port, and many a proxy, answer 400 to whatever comes. Only an InfluxDB says what is
         # wrong with the points; without that nothing may be set aside.
-        hint: str | None = "this is not an answer of InfluxDB: check the URL, http against https, and the port"
+        hint: str | None = _NOT_INFLUXDB
     elif status < HTTPStatus.BAD_REQUEST:
         hint = f"it points to {_redirect(response)}; redirects are not followed, give the final URL"
     else:
@@ -131,7 +146,7 @@ def _words(body: str) -> str | None:
     """What an InfluxDB says is wrong, or None if it was not one that answered."""
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(said, dict):
         return None
@@ -157,5 +172,5 @@ def _retry_after_s(headers: CIMultiDictProxy[str]) -> float | None:
     try:
         until, now = parsedate_to_datetime(text), parsedate_to_datetime(headers.get("Date", ""))
         return max(0.0, (until - now).total_seconds())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last of a year that no integer of C holds
         return None

@@ -8,7 +8,9 @@ broker that forbids the topic acknowledges and drops it.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +52,8 @@ class MqttSink:
         verify_tls: Whether certificate and host name are checked.
         ca_file: PEM certificates to trust in place of the host's.
         timeout_s: Longest time for the broker to accept the connection, and to acknowledge one message.
+        visits: Sends beside the daemon: says nothing of the bed's being online, and has a client id of its own, because
+            a broker hangs up on who has that of a newcomer.
 
     Raises:
         OSError: `ca_file` cannot be read, or holds no certificate.
@@ -69,6 +73,7 @@ class MqttSink:
         verify_tls: bool = True,
         ca_file: Path | None = None,
         timeout_s: float = 10.0,
+        visits: bool = False,
     ) -> None:
         self._host = host
         self._port = port
@@ -77,6 +82,7 @@ class MqttSink:
         self._password = password
         self._tls = client_context(verify=verify_tls, ca_file=ca_file) if tls else None
         self._timeout_s = timeout_s
+        self._visits = visits
         self._client: _Client | None = None
 
     async def __aenter__(self) -> Self:
@@ -90,7 +96,8 @@ class MqttSink:
             try:
                 # The last will is for those who cannot say it themselves.
                 patience_s = min(GOODBYE_S, self._timeout_s)
-                await client.publish(f"{self._root}/status", "offline", qos=1, retain=True, timeout=patience_s)
+                if not self._visits:
+                    await client.publish(f"{self._root}/status", "offline", qos=1, retain=True, timeout=patience_s)
             except aiomqtt.MqttError:
                 pass
             finally:
@@ -112,21 +119,36 @@ class MqttSink:
                 self._client = None
             raise self._verdict(error) from error
 
+    async def _look_up(self) -> None:
+        """Finds out whether the broker's name has an address.
+
+        The library asks once more, in a thread that is waited for at the end: only a name server that answers may be
+        asked there.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            why = getattr(error, "strerror", None) or str(error) or "the name server does not answer"
+            raise SinkUnavailableError(f"{self._host}:{self._port}: {why}") from error
+
     async def _connect(self) -> _Client:
+        await self._look_up()
         status = f"{self._root}/status"
         client = _Client(
             self._host,
             self._port,
-            identifier=f"ecmo-daq-{self._root}",
+            identifier=f"ecmo-daq-{self._root}" + f"-{os.getpid()}" * self._visits,
             username=self._username,
             password=self._password,
-            will=aiomqtt.Will(status, "offline", qos=1, retain=True),
+            will=None if self._visits else aiomqtt.Will(status, "offline", qos=1, retain=True),
             tls_context=self._tls,
             timeout=self._timeout_s,
         )
         try:
             await client.__aenter__()
-            await client.publish(status, "online", qos=1, retain=True)
+            if not self._visits:
+                await client.publish(status, "online", qos=1, retain=True)
         except BaseException:
             client.abandon()
             raise

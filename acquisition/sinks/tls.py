@@ -14,9 +14,12 @@ def client_context(*, verify: bool, ca_file: Path | None) -> ssl.SSLContext:
         ca_file: PEM certificates to trust in place of the host's.
 
     Raises:
-        OSError: `ca_file` cannot be read, or holds no certificate.
+        OSError: `ca_file` cannot be read, or holds no certificate; it is named, which the library does not do.
     """
-    context = ssl.create_default_context(cafile=ca_file)
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # an SSLError is one too
+        raise OSError(f"{ca_file} cannot be used: {error.strerror or error}") from error
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

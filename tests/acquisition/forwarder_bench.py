@@ -15,6 +15,7 @@ from acquisition.clock import ManualClock
 from acquisition.forwarder import Forwarder
 from acquisition.lanes import Progress, Span
 from acquisition.model import Numerics, Observation, Quality, Waveform
+from acquisition.sinks.made_late import MadeLate
 
 NS = 1_000_000_000
 
@@ -123,11 +124,12 @@ class Bench:
     waits: list[float] = field(default_factory=list)
     while_waiting: Callable[[], Awaitable[None]] | None = None
     batch_points: int = 100
+    late: MadeLate | None = None
 
     def __post_init__(self) -> None:
         self.forwarder = Forwarder(
             "central",
-            self.sink,
+            self.late or self.sink,
             self.journal,
             self.clock,
             rng=random.Random(7),

@@ -11,6 +11,7 @@ import pytest
 
 from acquisition.clock import NS
 from acquisition.forwarder import ForwarderState
+from acquisition.sinks import http_answers
 from tests.acquisition.answers_bench import (
     PLENTY_S,
     READINGS,
@@ -97,6 +98,41 @@ async def test_an_answer_that_nobody_asked_for_is_not_the_answer_to_the_next_bat
         await bed.carry(make(f"http://127.0.0.1:{server.port}", timeout_s=TIMEOUT_S), then=say_more)
 
 
+SPOILED = [
+    ("names what is no text encoding", {"Content-Type": "application/json; charset=hex"}, ""),
+    ("names an encoding that decodes nothing", {"Content-Type": "application/json; charset=undefined"}, ""),
+    ("names an encoding that replaces nothing", {"Content-Type": "application/json; charset=idna"}, ""),
+    ("names a year beyond all integers", {"Retry-After": "Sun, 06 Nov 99999999999 08:50:07 GMT"}, ""),
+    ("names a zone beyond all integers", {"Retry-After": "Sun, 06 Nov 1994 08:50:07 +99999999999999"}, ""),
+    ("nests without end", {}, "[" * 200_000),
+]
+
+
+@both
+@pytest.mark.parametrize(("headers", "body"), [one[1:] for one in SPOILED], ids=[one[0] for one in SPOILED])
+@pytest.mark.parametrize("status", [400, 503])
+async def test_an_answer_that_cannot_be_understood_is_one_more_outage_and_no_defect_of_ours(
+    make: Make, bed: Bed, status: int, headers: dict[str, str], body: str
+) -> None:
+    spoiled = answers(status, body or "too busy", headers)
+    async with hostile_influx(spoiled, spoiled) as server, all_there(bed, server):
+        await bed.carry(make(f"http://127.0.0.1:{server.port}"))
+    assert len(bed.waits) == 2
+    assert bed.said.startswith(f"http://127.0.0.1:{server.port} answered {status}: ")
+
+
+@both
+@pytest.mark.parametrize("status", [200, 400])
+async def test_of_an_answer_without_end_no_more_is_read_than_an_influxdb_would_say(
+    make: Make, bed: Bed, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_answers, "LONGEST_BODY", 1 << 20)
+    endless = says(head(status, {"Content-Length": 10**12}) + b"x" * (2 << 20), then="stalls")
+    async with hostile_influx(endless) as server, all_there(bed, server):
+        await bed.carry(make(f"http://127.0.0.1:{server.port}"))
+    only_waited(bed, ForwarderState.REFUSED, rf"answered {status} and more than 1 MiB.*not an answer of InfluxDB")
+
+
 # -- 429, 503 and other 5xx --------------------------------------------------------------------------------------------
 
 
@@ -105,7 +141,6 @@ async def test_an_answer_that_nobody_asked_for_is_not_the_answer_to_the_next_bat
 @pytest.mark.parametrize(
     ("headers", "waits"),
     [
-        ({"Retry-After": "0"}, 0.0),
         ({"Retry-After": "17"}, 17.0),
         ({"Retry-After": "Sun, 06 Nov 1994 08:50:07 GMT", "Date": "Sun, 06 Nov 1994 08:49:37 GMT"}, 30.0),
         ({"Retry-After": "86400"}, 3600.0),

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 
+from acquisition import logs
 from acquisition.journal.journal import Journal
 from acquisition.model import Numerics, Quality
 from tests.acquisition.command import Run, runner
@@ -94,6 +96,19 @@ unit = "mm[Hg]"
         (25, "port"),
     ]:
         assert any(f"bad.toml:{place}:" in line and words in line for line in err.splitlines()), (place, words, err)
+
+
+def test_a_service_that_a_mistake_keeps_from_starting_says_so_to_systemd_and_among_the_errors(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setattr(logs, "is_journal", lambda: True)
+        code, _, told = run("run", "--config", tmp_path / "gone.toml")
+        assert code == 2
+        assert told.startswith("<2>")
+        assert systemd.recv(4096).decode() == f"STATUS=nothing is recorded: {told[3:].rstrip()}"
 
 
 def test_a_good_configuration_is_called_valid(run: Run) -> None:

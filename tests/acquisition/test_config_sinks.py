@@ -74,6 +74,14 @@ def test_a_secret_that_is_not_where_the_configuration_says_is_told_with_key_and_
     assert found == [f':17: [sink "research"] token_file: {tmp_path}/nowhere cannot be read: No such file or directory']
 
 
+def test_a_certificate_that_cannot_be_used_is_told_with_key_and_line(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").touch()
+    (absent,) = problems(tmp_path, BED + 'ca_file = "nowhere"\n')
+    (empty,) = problems(tmp_path, BED + 'ca_file = "empty.pem"\n')
+    assert absent == f':17: [sink "research"] ca_file: {tmp_path}/nowhere cannot be used: No such file or directory'
+    assert empty.startswith(f':17: [sink "research"] ca_file: {tmp_path}/empty.pem cannot be used: ')
+
+
 def test_a_missing_credentials_directory_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     (found,) = problems(tmp_path, BED + 'token_credential = "influx"\n')
@@ -145,4 +153,4 @@ def test_what_a_sink_cannot_use_is_refused(table: dict[str, object], more: dict[
 def test_the_certificate_authority_counts_from_the_file(tmp_path: Path) -> None:
     path = tmp_path / "bed.toml"
     path.write_text(BED + 'ca_file = "ca.pem"\n')
-    assert load_config(path).sink[0].ca_file == tmp_path / "ca.pem"
+    assert load_config(path, for_sinks=False).sink[0].ca_file == tmp_path / "ca.pem"

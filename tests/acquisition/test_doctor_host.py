@@ -41,6 +41,15 @@ def test_a_journal_that_is_not_there_yet_is_no_failure(tmp_path: Path) -> None:
     assert (found.verdict, found.todo) == (Verdict.WARN, "the service makes it when it starts")
 
 
+def test_a_disk_that_the_kernel_made_read_only_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    true = os.statvfs(tmp_path)
+    monkeypatch.setattr(
+        os, "statvfs", lambda _path: os.statvfs_result([*true[:8], true.f_flag | os.ST_RDONLY, *true[9:]])
+    )
+    found = host.journal(tmp_path, "root")
+    assert (found.verdict, found.what) == (Verdict.FAIL, f"journal: the disk of {tmp_path} can only be read")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is told of the service's account")
 def test_a_journal_one_of_whose_files_belongs_to_somebody_else_fails(tmp_path: Path) -> None:
     assert host.journal(tmp_path, "nobody-at-all").todo.startswith("install the package")

@@ -8,6 +8,7 @@ import pytest
 from acquisition.clock import SystemClock
 from acquisition.config import load_config
 from acquisition.daemon import make_sink
+from acquisition.doctor.examination import examine
 from acquisition.doctor.findings import Finding, Verdict
 from acquisition.doctor.sinks import sink
 from tests.acquisition.certificates import server_context
@@ -19,7 +20,7 @@ from tests.system.servers import free_port
 async def seen(tmp_path: Path, url: str, *lines: str) -> Sequence[Finding]:
     table = f'\n[[sink]]\nid = "central"\ntype = "influxdb_v1"\nurl = "{url}"\ndatabase = "x"\ntimeout_s = 2\n'
     pump = device("pump", "modbus", "tcp://127.0.0.1:1502", 'profile = "sim_pump_console"')
-    config = load_config(write_config(tmp_path, pump, table + "\n".join(lines)))
+    config = load_config(write_config(tmp_path, pump, table + "\n".join(lines)), for_sinks=False)
     return await sink(config.sink[0], lambda: make_sink(config.sink[0], config), SystemClock())
 
 
@@ -115,3 +116,14 @@ async def test_the_point_that_is_written_is_an_event_marked_as_the_doctors(tmp_p
     assert {each.verdict for each in found} == {Verdict.OK}
     ((point,),) = [each.points for each in server.requests]
     assert dict(point.fields)["text"] == "doctor: test of the sink"
+
+
+async def test_a_secret_that_is_not_there_is_one_finding_of_many(tmp_path: Path) -> None:
+    pump = device("pump", "modbus", "tcp://127.0.0.1:1502", 'profile = "sim_pump_console"')
+    table = '\n[[sink]]\nid = "central"\ntype = "influxdb_v2"\nurl = "http://h"\nbucket = "x"\ntoken_file = "no"\n'
+    path = write_config(tmp_path, pump, table)
+    config = load_config(path, for_sinks=False)
+    found = await examine(config, path, lambda table: make_sink(table, config), SystemClock())
+    assert len(found) > 3
+    assert found[-1].verdict is Verdict.FAIL
+    assert found[-1].what == f"sink central: token_file: {tmp_path}/no cannot be read: No such file or directory"

@@ -105,6 +105,9 @@ async def test_an_unexpected_error_reaches_the_supervisor_and_the_sink_is_closed
         await rig.drain()
     assert rig.journal.committed == 0
     assert rig.sink.left == 1
+    status = rig.forwarder.status
+    assert (status.state, status.attempts) == (ForwarderState.WAITING, 1)
+    assert status.last_error == "RuntimeError: a mistake of ours"
 
 
 # -- unavailable and refused -------------------------------------------------------------------------------------------
@@ -130,11 +133,17 @@ async def test_a_success_begins_the_waiting_anew() -> None:
     assert rig.forwarder.status.attempts == 0
 
 
-@pytest.mark.parametrize(("asked", "waited"), [(17.5, 17.5), (600.0, 600.0), (0.0, 0.0), (1e9, LONGEST_RETRY_AFTER_S)])
+@pytest.mark.parametrize(("asked", "waited"), [(17.5, 17.5), (600.0, 600.0), (1e9, LONGEST_RETRY_AFTER_S)])
 async def test_a_server_that_says_when_to_come_back_is_obeyed_within_reason(asked: float, waited: float) -> None:
     rig = bench([numerics(1)], failing(SinkUnavailableError("busy", retry_after_s=asked)))
     await rig.drain()
     assert rig.waits == [waited]
+
+
+async def test_a_server_that_wants_it_again_at_once_is_not_run_over() -> None:
+    rig = bench([numerics(1)], failing(*[SinkUnavailableError("busy", retry_after_s=0.0)] * 40))
+    await rig.drain()
+    assert sum(rig.waits) > 600
 
 
 async def test_the_status_tells_of_the_wait_and_forgets_it_afterwards() -> None:

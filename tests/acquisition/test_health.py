@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,16 @@ def test_when_all_is_well_there_is_nothing_to_look_at() -> None:
             WELL.model_copy(update={"clock": ClockHealth(ahead_ns=3_600_000_000_000, steps=1)}),
             "clock: our time is +3600.0 s from the system's, after it was set back",
         ),
+        (
+            WELL.model_copy(
+                update={"journal": WELL.journal.model_copy(update={"refusal": "database or disk is full"})}
+            ),
+            "journal: nothing can be stored: database or disk is full",
+        ),
+        (
+            WELL.model_copy(update={"failure": "the journal cannot be opened"}),
+            "nothing is recorded, the service cannot start: the journal cannot be opened",
+        ),
         (WELL.model_copy(update={"restarts": {"pump": 3}}), "service pump: restarted 3 times"),
     ],
 )
@@ -124,6 +135,15 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
     WELL.write(path)
     assert Health.read(path) == WELL
+
+
+def test_anybody_may_read_it_whatever_the_services_own_files_are(tmp_path: Path) -> None:
+    path, before = tmp_path / "status.json", os.umask(0o077)
+    try:
+        WELL.write(path)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_writing_replaces_the_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

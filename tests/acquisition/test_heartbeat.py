@@ -18,6 +18,7 @@ from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth
 from acquisition.journal.journal import Journal
 from acquisition.model import Numerics, Quality
 from acquisition.session import LinkState, Session, SessionStatus
+from acquisition.supervisor import LAST_RESTART_S
 from acquisition.upkeep.heartbeat import FORWARDER_S, JOURNAL_S, READY_S, SESSION_S, Heartbeat
 from tests.system.beds import until
 
@@ -36,10 +37,11 @@ HEALTH = Health(
 
 
 class Sink:
-    """Never answers, or is never there."""
+    """Never answers, or is never there, or has a defect."""
 
-    def __init__(self, *, hangs: bool) -> None:
+    def __init__(self, *, hangs: bool = False, defect: bool = False) -> None:
         self._hangs = hangs
+        self._defect = defect
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,6 +57,8 @@ class Sink:
     async def deliver(self, prepared: Any) -> None:
         if self._hangs:
             await asyncio.Event().wait()
+        if self._defect:
+            raise ZeroDivisionError
         raise SinkUnavailableError("no route")
 
 
@@ -71,6 +75,14 @@ class Waiting(Session):
 async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
     async with Journal(tmp_path, commit_interval_s=0.01) as opened:
         yield opened
+
+
+@pytest.fixture
+async def disk(journal: Journal) -> AsyncIterator[threading.Event]:
+    """What a writer waits for that hangs; set at the latest before the journal is closed, so that a failure ends."""
+    answers = threading.Event()
+    yield answers
+    answers.set()
 
 
 @pytest.fixture
@@ -96,10 +108,11 @@ async def test_a_writer_that_comes_round_feeds_the_watchdog(journal: Journal, sy
         await journal.sign_of_life()
 
 
-async def test_a_writer_that_hangs_starves_the_watchdog_and_is_named(journal: Journal, systemd: socket.socket) -> None:
+async def test_a_writer_that_hangs_starves_the_watchdog_and_is_named(
+    journal: Journal, disk: threading.Event, systemd: socket.socket
+) -> None:
     clock = ManualClock()
     heartbeat = Heartbeat([], {}, journal, clock)
-    disk = threading.Event()
     hanging = journal._writer.between_groups(disk.wait)
     heartbeat.beat(HEALTH)
     assert said(systemd)[-1] == "WATCHDOG=1"
@@ -116,12 +129,11 @@ async def test_a_writer_that_hangs_starves_the_watchdog_and_is_named(journal: Jo
 
 
 async def test_a_writer_that_hangs_is_named_after_as_long_as_systemd_waits_for_the_watchdog(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, disk: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "3000000")
     clock = ManualClock()
     heartbeat = Heartbeat([], {}, journal, clock)
-    disk = threading.Event()
     hanging = journal._writer.between_groups(disk.wait)
     heartbeat.beat(HEALTH)
     clock.advance_to(3 * NS)
@@ -176,6 +188,20 @@ async def test_a_delivery_that_never_ends_is_stuck_and_a_dead_sink_is_not(
     assert any("central" in each for each in heartbeat.beat(HEALTH)) == stuck
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_forwarder_that_fails_and_starts_again_does_not_take_acquisition_with_it(journal: Journal) -> None:
+    await journal.append([Numerics(device="pump", time_ns=1, values={"hr": 1.0}, quality={"hr": Quality.GOOD})])
+    clock = ManualClock()
+    forwarder = Forwarder("central", Sink(defect=True), journal, clock, rng=Random(1))
+    heartbeat = Heartbeat([], {forwarder: 10.0}, journal, clock)
+    for _ in range(5):
+        with pytest.raises(ZeroDivisionError):
+            await forwarder.run()
+        await journal.sign_of_life()
+        await asyncio.sleep(0)
+        assert heartbeat.beat(HEALTH) == []
+        clock.advance_to(clock.now().mono_ns + int(LAST_RESTART_S) * NS)
 
 
 async def test_it_is_ready_when_every_link_was_tried_or_after_a_while(journal: Journal, systemd: socket.socket) -> None:

@@ -11,12 +11,14 @@ import pytest
 
 from acquisition.clock import ManualClock
 from acquisition.config import JournalConfig
+from acquisition.errors import JournalError
 from acquisition.journal import Journal
+from acquisition.journal.dropping import Dropped
 from acquisition.journal.schema import day_files
 from acquisition.journal.store import Store
 from acquisition.lanes import Progress
 from acquisition.model import Event, EventKind
-from acquisition.upkeep.housekeeping import Housekeeper
+from acquisition.upkeep.housekeeping import CHECK_S, Housekeeper
 from tests.acquisition.journal_observations import DAY_NS, QUICK, T0, everything, numerics
 from tests.system.beds import until
 
@@ -101,3 +103,28 @@ async def test_an_event_that_the_disk_refuses_is_told_once_when_it_takes_it(
     running.cancel()
     assert [each.text for each in await told(journal)] == ["started"]
     assert keeper.health().refusal == ""
+
+
+async def test_a_disk_that_refuses_is_made_room_on_at_once_and_not_within_a_minute(
+    tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = 0
+
+    async def tidy(*_: object) -> list[Dropped]:
+        nonlocal rounds
+        rounds += 1
+        return []
+
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(journal, "tidy", tidy)
+    running = asyncio.create_task(housekeeper(tmp_path, journal, ManualClock(TODAY), 30).run())
+    await until(lambda: rounds == 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", refuse)
+        with pytest.raises(JournalError):
+            await journal.append([numerics(TODAY + 1)])
+    async with asyncio.timeout(CHECK_S / 4):
+        await until(lambda: rounds > 1)
+    running.cancel()

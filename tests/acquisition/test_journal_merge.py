@@ -267,11 +267,12 @@ def points_of(observation: Observation) -> int:
     return len(observation.raw) if isinstance(observation, Waveform) else 1
 
 
-async def test_a_damaged_block_is_never_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("changed", ["payload = x'00'", "device = 'nom'", "last_ns = last_ns + 1"])
+async def test_a_damaged_block_is_never_merged(changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merger, "LATE_NS", NEVER_NS)
     await fill(tmp_path)
     seqs = [row.seq for row in stored(tmp_path)]
-    alter(day_file(tmp_path, DAY), f"UPDATE block SET payload = x'00' WHERE seq = {seqs[30]}")
+    alter(day_file(tmp_path, DAY), f"UPDATE block SET {changed} WHERE seq = {seqs[30]}")
     before = read_batch(tmp_path, 0, 10**6, seqs[-1])
     async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
         await merge_all(journal)

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 
 from acquisition import journal
 from acquisition.journal import Journal
+from acquisition.journal.cursors import Cursors
 from acquisition.journal.store import Store
 from acquisition.lanes import Progress
 from tests.acquisition.journal_observations import QUICK, T0, everything, numerics
@@ -81,6 +82,7 @@ At the quota, days: retention_plan delivered_days_go_before_waveforms_and_wavefo
 At the quota, days: journal_retention when_no_waveform_is_left_whole_days_go_but_never_the_present_days_numerics
 What goes is counted first: journal_retention without_a_sink_nobody_has_what_goes_at_the_quota
 A past day is written anew: journal_retention a_file_that_a_power_cut_left_half_written_is_discarded_at_the_start
+A past day is written anew: takes_place content_is_synced_before_the_name_and_the_name_before_anybody_relies_on_it
 A past day is written anew: journal_retention space_in_the_present_days_file_is_used_again_and_the_file_grows_no_more
 The journal opens always: journal_damage a_file_cut_short_keeps_what_is_before_the_cut
 The journal opens always: journal_recover a_truncated_day_file_is_set_aside_and_its_readable_blocks_are_still_served
@@ -97,6 +99,7 @@ A start that is cut short: journal_mending what_was_set_aside_and_not_mended_whe
 What a power cut leaves is never called damage: power_cut nothing_that_was_acknowledged_is_missing_after_a_power_cut
 What a power cut leaves is never called damage: journal_damage a_last_transaction_that_was_torn_is_not_called_damage
 Numbers go on after: journal_recover numbers_go_on_after_the_largest_ever_reserved_even_when_every_day_file_is_lost
+Numbers go on after: journal_prose the_mark_and_the_runs_are_synced
 A start knows how: journal_recover a_start_knows_how_the_run_before_it_ended
 On a full disk a start: start_on_a_bad_disk a_journal_on_a_full_disk_opens_with_its_cursors_and_takes_readings_when_there_is_space
 On a full disk a start: start_on_a_bad_disk a_journal_that_crashed_opens_on_a_full_disk_if_it_has_its_reserve_and_else_says_why_not
@@ -194,3 +197,17 @@ async def test_a_cursor_is_kept_without_a_sync(tmp_path: Path) -> None:
         # Taking the callback off again would hang, if the writer's thread waits to call it just then.
         assert [each for each in said if "synchronous" in each] == ["PRAGMA synchronous=NORMAL"]
         assert any("INTO cursor" in each for each in said)
+
+
+def test_the_mark_and_the_runs_are_synced(tmp_path: Path) -> None:
+    cursors = Cursors(tmp_path)
+    said: list[str] = []
+    cursors._connection.set_trace_callback(said.append)
+    for write in (partial(cursors.reserve, 7), partial(cursors.begin_run, {}), partial(cursors.end_run, 1)):
+        cursors.set("central", Progress(len(said)))
+        cursors.flush()
+        said.clear()
+        write()
+        assert said[0] == "PRAGMA synchronous=FULL"
+        assert said[-1] == "COMMIT"
+    cursors.close()

@@ -54,7 +54,7 @@ def test_a_traceback_shows_no_value_of_a_variable(capsys: pytest.CaptureFixture[
 def test_in_the_journal_a_line_carries_its_priority(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "_is_journal", lambda: True)
+    monkeypatch.setattr(logs, "is_journal", lambda: True)
     configure("debug", "json")
     log = logging.getLogger("acquisition.x")
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
@@ -67,9 +67,9 @@ def test_the_journal_is_known_by_device_and_inode(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr("sys.stderr", stream)
         status = os.fstat(stream.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
-        assert logs._is_journal()
+        assert logs.is_journal()
         monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino + 1}")
-        assert not logs._is_journal()
+        assert not logs.is_journal()
 
 
 @pytest.mark.parametrize("layout", ["json", "console"])

@@ -14,6 +14,8 @@ from acquisition.errors import SinkRefusedError, SinkUnavailableError
 from acquisition.model import Event, EventKind, Numerics, Observation, Waveform, json_line
 from acquisition.sinks.mqtt import IN_FLIGHT, MqttSink
 from tests.acquisition.certificates import server_context
+from tests.acquisition.command import runner
+from tests.system.beds import device, write_config
 
 CONNECT, CONNACK, PUBLISH, PUBACK, DISCONNECT = 0x10, 0x20, 0x30, 0x40, 0xE0
 
@@ -113,6 +115,31 @@ async def test_the_bed_is_announced_online_and_retained_and_offline_when_it_leav
         await asyncio.sleep(0.01)
         assert served.goodbyes == 1
         assert b"icu/ecmo/here/bed-1/status\x00\x07offline" in served.connects[0], "the last will says so otherwise"
+
+
+async def test_who_visits_beside_the_daemon_neither_ends_its_connection_nor_speaks_for_the_bed() -> None:
+    async with broker() as served, sink(served.port) as daemons:
+        await daemons.deliver(daemons.prepare(heart_rates(1)))
+        async with MqttSink(host="127.0.0.1", port=served.port, site="here", bed="bed-1", visits=True) as visitor:
+            await visitor.deliver(visitor.prepare(heart_rates(1)))
+        await asyncio.sleep(0.01)
+        assert [topic.rpartition("/")[2] for topic, _, _ in served.published] == ["status", "numerics", "numerics"]
+        assert served.goodbyes == 1
+        daemon, guest = (packet.partition(b"ecmo-daq-ecmo/here/bed-1") for packet in served.connects)
+        assert daemon[2].startswith(b"\x00")
+        assert guest[2].startswith(b"-")
+        assert b"offline" not in guest[2]
+
+
+async def test_the_doctor_only_visits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with broker() as served:
+        table = f'\n[[sink]]\nid = "broker"\ntype = "mqtt"\nhost = "127.0.0.1"\nport = {served.port}\n'
+        config = write_config(tmp_path, device("pump", "hl7", "tcp://127.0.0.1:9"), table)
+        _, out, _ = await asyncio.to_thread(runner(monkeypatch, capsys), "doctor", "--config", config)
+        assert "sink broker: takes what it is sent" in out
+        assert [topic for topic, _, _ in served.published] == ["ecmo/site-1/bed-1/daemon/event"]
 
 
 async def test_one_connection_carries_many_batches() -> None:

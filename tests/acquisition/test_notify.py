@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from acquisition.upkeep.notify import notify, watchdog_s
+from acquisition.upkeep.notify import EVERY_S, MORE_S, notify, patiently, watchdog_s
+from tests.system.beds import daemon, device, until, write_config
 
 
 @pytest.fixture
@@ -65,3 +68,57 @@ def test_systemd_says_how_patient_its_watchdog_is(
     assert watchdog_s() == patience_s
     monkeypatch.delenv("WATCHDOG_USEC")
     assert watchdog_s() is None
+
+
+async def settled() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_systemd_waits_for_a_start_that_takes_minutes_and_is_told_what_for(
+    listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener.bind(str(tmp_path / "notify"))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    turns, opened = asyncio.Semaphore(0), asyncio.Event()
+
+    @asynccontextmanager
+    async def slow() -> AsyncIterator[str]:
+        await opened.wait()
+        yield "journal"
+        opened.clear()
+
+    async def sleep(seconds: float) -> None:
+        assert 2 * seconds < MORE_S, "one that is lost does not end the start"
+        await turns.acquire()
+
+    async def start() -> None:
+        async with patiently("opening it", slow(), sleep) as journal:
+            assert journal == "journal"
+
+    starting = asyncio.create_task(start())
+    for number in range(10):
+        await settled()
+        told = listener.recv(1024).decode().splitlines()
+        assert told[0] == f"STATUS=opening it, for {number * EVERY_S} s; nothing is recorded yet"
+        assert told[1] == f"EXTEND_TIMEOUT_USEC={MORE_S * 1_000_000}"
+        turns.release()
+    await settled()
+    assert listener.recv(1024)
+    opened.set()
+    await starting
+    assert not opened.is_set()
+    turns.release()
+    await settled()
+    with pytest.raises(BlockingIOError):
+        listener.recv(1024)
+
+
+async def test_the_daemon_opens_its_journal_so(
+    listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener.bind(str(tmp_path / "notify"))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    async with daemon(write_config(tmp_path, device("pump", "hl7", "tcp://127.0.0.1:9"))) as running:
+        await until(lambda: running.latest is not None)
+    assert listener.recv(1024).startswith(b"STATUS=opening the journal, for 0 s")

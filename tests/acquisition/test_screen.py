@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 
 from acquisition.catalogue import Catalogue
 from acquisition.commands.screen import age, braille, journal_screen, live_screen, status_screen, summary_table
-from acquisition.health import ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth
+from acquisition.health import STALE_NS, ClockHealth, DeviceHealth, Health, JournalHealth, SinkHealth
 from acquisition.journal.reader import JournalStat
 from acquisition.lanes import Progress
 from acquisition.live import LiveView
@@ -182,6 +182,13 @@ def test_a_wave_of_missing_samples_alone_is_left_out() -> None:
     raw = np.array([MISSING_COUNT] * 3, dtype="<i4").tobytes()
     live(Waveform(device="mon", channel="wf_abp", time_ns=T, period_ns=8_000_000, raw=raw))
     assert "wf_abp" not in drawn(live_screen(live, health(), T), 80)
+
+
+@pytest.mark.parametrize(("after_ns", "well"), [(STALE_NS, True), (STALE_NS + 1, False), (-3600 * NS, False)])
+def test_of_a_daemon_that_is_gone_nobody_says_that_all_is_well(after_ns: int, well: bool) -> None:
+    last = health(devices=(), sinks=())
+    assert ("all is well" in drawn(status_screen(last, last.time_ns + after_ns), 100)) == well
+    assert last.is_stale(last.time_ns + after_ns) == (not well)
 
 
 @pytest.mark.parametrize("width", [80, 160])

@@ -11,7 +11,7 @@ from acquisition.clock import Instant, SystemClock
 from acquisition.driver import Driver, DriverOptions
 from acquisition.errors import JournalError, TransportError, WireError
 from acquisition.model import Event, EventKind, Numerics, Observation
-from acquisition.session import LinkState, Session
+from acquisition.session import UNSYNCED_TURNS, LinkState, Session
 from acquisition.stamping import Stamper
 from acquisition.transports.memory import MemoryTransport, memory_pair
 
@@ -162,6 +162,18 @@ async def test_readings_that_the_disk_refused_and_nobody_will_send_again_are_cou
     bench.disk.sync(JournalError("disk full"))
     await bench.settle()
     assert bench.session.status.lost == 2
+
+
+async def test_while_too_much_waits_for_the_disk_nothing_more_is_read_and_the_sender_waits(bench: Bench) -> None:
+    bench.disk.held = True
+    for number in range(UNSYNCED_TURNS + 50):
+        await bench.say(f"={number}\n")
+    assert bench.disk.means() == list(range(UNSYNCED_TURNS))
+    bench.disk.held = False
+    bench.disk.sync()
+    for _ in range(50):
+        await bench.settle()
+    assert bench.disk.means() == list(range(UNSYNCED_TURNS + 50)), "and none of it is lost"
 
 
 async def test_nonsense_starts_the_conversation_again_and_the_link_stays_open(bench: Bench) -> None:

@@ -44,7 +44,7 @@ async def ends(tmp_path: Path) -> list[int]:
 
 async def test_what_waits_for_a_sink_is_told_in_bytes_within_a_tenth(tmp_path: Path, ends: list[int]) -> None:
     sizes = [path.stat().st_size for path in day_files(tmp_path)]
-    # What is merged lies twice on the disk until its log is emptied: here, and only here, as much as a file. So not yet.
+    # What is merged lies twice on the disk until its log is emptied: here, and only here, as much as a file. Not yet.
     async with Journal(tmp_path, commit_interval_s=3600) as journal:
         waiting, had = journal.sink_bytes("central", journal.backlog("central"))
         assert waiting == pytest.approx(sum(sizes), rel=0.1)

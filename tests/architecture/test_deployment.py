@@ -58,6 +58,44 @@ def test_the_service_is_watched_restarted_for_ever_and_shut_in() -> None:
     assert found["CapabilityBoundingSet"] == [""]
 
 
+def test_the_service_is_unattended_as_promised() -> None:
+    found = settings()
+    assert found["After"] == ["network.target modprobe@usbserial.service modprobe@cdc_acm.service"], "no network needed"
+    assert "Requires" not in found
+    assert found["WantedBy"] == ["multi-user.target"]
+    assert found["SyslogIdentifier"] == ["%N"], "the log names the bed, and not env"
+    assert found["LimitCORE"] == ["0"], "a dump has what is cut before anything is stored"
+    assert found["UMask"] == ["0077"]
+    assert found["StateDirectoryMode"] == ["0700"]
+    assert found["RuntimeDirectoryPreserve"] == ["restart"], "why it does not start is told between two tries"
+    assert "ECMO_DAQ_BOOT_ID=%b" in found["Environment"], "a gap is put down to a reboot"
+    assert found["OOMScoreAdjust"] == ["-500"]
+
+
+@pytest.mark.parametrize("how", ["directory", "link", "absent", "stays"])
+def test_a_purge_deletes_every_recording_wherever_it_is_and_does_not_fail(how: str, tmp_path: Path) -> None:
+    state, disk = tmp_path / "var/lib/ecmo-daq", tmp_path / "disk"
+    state.parent.mkdir(parents=True)
+    disk.mkdir()
+    if how == "link":
+        state.symlink_to(disk)
+    elif how != "absent":
+        state.mkdir()
+    if how != "absent":
+        (state / "journal").mkdir()
+        (state / "journal" / "2026-01-01.journal").write_text("readings")
+    script = (ROOT / "deploy" / "debian" / "postrm").read_text()
+    for place in ("/etc/ecmo-daq", "/var/lib/ecmo-daq", "/var/log/ecmo-daq"):
+        script = script.replace(place, f"{tmp_path}{place}")
+    if how == "stays":  # as a place where a disk is mounted does
+        script = script.replace("rm -df", "false")
+    subprocess.run(["sh", "-c", script, "postrm", "purge"], check=True)
+    assert not list(disk.iterdir())
+    assert state.exists() == (how == "stays")
+    assert not state.is_symlink()
+    assert how != "stays" or not list(state.iterdir())
+
+
 BUFFERS = """
 import ctypes, sys
 class Heap(ctypes.Structure):

@@ -50,7 +50,7 @@ def write_config(directory: Path, *tables: str, commit_ms: int = 200, min_free_g
 @contextlib.asynccontextmanager
 async def daemon(config: Path, clock: Clock | None = None) -> AsyncIterator[Daemon]:
     """A daemon that runs in this process for the length of the block."""
-    running = Daemon(load_config(config), clock=clock)
+    running = Daemon(load_config(config, for_sinks=False), clock=clock)
     task = asyncio.create_task(running.run())
     try:
         yield running

@@ -107,6 +107,17 @@ def test_a_wrong_token_is_named_and_loses_nothing(bed: Machine) -> None:
     nothing_is_missing(bed)
 
 
+def test_a_secret_that_is_gone_is_named_and_costs_no_recording(bed: Machine) -> None:
+    bed.run("mv /etc/ecmo-daq/credentials/influx /root/influx; systemctl restart ecmo-daq")
+    until(lambda: re.search(r"sink central: password_credential: \S+/influx is empty", problems(bed)) is not None,
+          told=lambda: problems(bed))  # fmt: skip
+    before = len(journal_times(bed))
+    until(lambda: len(journal_times(bed)) > before)
+    bed.run("mv /root/influx /etc/ecmo-daq/credentials/influx; systemctl restart ecmo-daq")
+    until(lambda: problems(bed) == "[]", told=lambda: problems(bed))
+    nothing_is_missing(bed)
+
+
 def test_the_doctor_tells_a_name_without_address_and_an_address_that_the_service_may_not_reach(bed: Machine) -> None:
     for host, told in (
         ("central.invalid", r"^FAIL  sink central: central.invalid has no address: .*/etc/hosts$"),
