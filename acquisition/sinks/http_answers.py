@@ -85,7 +85,12 @@ def drop_spoiled(session: aiohttp.ClientSession) -> None:
 
 
 async def judge(response: aiohttp.ClientResponse, *, secret: str | None) -> None:
-    """Returns if the server has taken the batch, once its answer is complete.
+    """Returns if the server has taken the batch, once its answer is complete; as `answer_of` says."""
+    await answer_of(response, secret=secret)
+
+
+async def answer_of(response: aiohttp.ClientResponse, *, secret: str | None) -> str:
+    """What the server says, once that is complete, if it has done what it was asked.
 
     Args:
         response: The answer; its body is read here.
@@ -97,7 +102,7 @@ async def judge(response: aiohttp.ClientResponse, *, secret: str | None) -> None
     """
     body = await _body(response)
     if response.status < HTTPStatus.MULTIPLE_CHOICES:
-        return
+        return body
     words = _words(body)
     quote = " ".join((words or body).split())
     if secret:

@@ -18,7 +18,7 @@ import aiohttp
 
 from acquisition.clock import rfc3339
 from acquisition.errors import SinkError, SinkRefusedError
-from acquisition.sinks.http_answers import judge, reaching
+from acquisition.sinks.http_answers import answer_of, judge, reaching
 from acquisition.sinks.influxdb_servers import InfluxV1Server, InfluxV2Server
 
 PATIENCE_S = 600.0
@@ -156,13 +156,22 @@ class InfluxPurge:
                 f"{self._url}/query", params={**place, "epoch": "ns"}, data={"q": query}, allow_redirects=False
             )
             async with request as response:
-                await judge(response, secret=server.credentials.secret)
-                answer: dict[str, Any] = await response.json()
+                answer = _decoded(await answer_of(response, secret=server.credentials.secret), self._url)
         for result in (answer, *answer.get("results", ())):
             if "error" in result:
                 hint = None if isinstance(server, InfluxV1Server) else _NO_MAP
                 raise SinkRefusedError(f"{self._url}: {result['error']}", hint=hint)
         return answer
+
+
+def _decoded(body: str, url: str) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise SinkError(f"{url}: this is not an answer of InfluxDB to a query: {body[:200]!r}")
+    return answer
 
 
 def _version_in(body: str) -> str:

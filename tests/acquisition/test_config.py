@@ -1,3 +1,4 @@
+import asyncio
 import os
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import pytest
 
 from acquisition.config import Config, RecordConfig, load_config, profile_search
 from acquisition.errors import ConfigError
+from tests.acquisition.certificates import server_context
 
 GOOD = """\
 [site]
@@ -58,11 +60,13 @@ def test_a_small_configuration_is_enough(home: Path) -> None:
 
 
 def test_relative_paths_count_from_the_file_and_absolute_ones_stay(home: Path) -> None:
-    config = load(home, GOOD + 'record = "traces/flow.trace"\n' + SINK + 'ca_file = "/etc/ca.pem"\n')
+    authority, _ = asyncio.run(server_context(home))
+    assert authority.is_absolute()
+    config = load(home, GOOD + 'record = "traces/flow.trace"\n' + SINK + f'ca_file = "{authority}"\n')
     assert config.journal.directory == home / "journal"
     assert config.status_file == home / "journal" / "status.json"
     assert config.device[0].record == RecordConfig(file=home / "traces" / "flow.trace", file_mb=64, quota_mb=2000)
-    assert getattr(config.sink[0], "ca_file", None) == Path("/etc/ca.pem")
+    assert getattr(config.sink[0], "ca_file", None) == authority
     assert load(home, GOOD + '[status]\nfile = "now.json"\n').status_file == home / "now.json"
 
 

@@ -57,6 +57,13 @@ async def test_where_there_is_nothing_nothing_is_deleted() -> None:
     assert [each.path for each in server.requests] == ["/query"]
 
 
+@pytest.mark.parametrize("body", ["", "<html>a portal</html>", "[1]", "[" * 100_000])
+async def test_what_is_no_answer_to_a_query_is_said_so(body: str) -> None:
+    async with scripted_influx(Answer(200, body)) as server, v2(server.url) as database:
+        with pytest.raises(SinkError, match="not an answer of InfluxDB to a query"):
+            await database.delete([POINTS])
+
+
 async def test_points_that_outlive_their_deletion_are_an_error() -> None:
     async with scripted_influx(answer([0, 1]), Answer(204), answer([0, 1])) as server, v2(server.url) as database:
         with pytest.raises(SinkError, match="still there"):
