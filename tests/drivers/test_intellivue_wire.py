@@ -325,21 +325,6 @@ def test_what_is_on_the_list_is_listed() -> None:
         assert polls.is_listed(frame, REQUEST)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "date"),
-    [
-        (0, (1970, 1, 1)),
-        (951_782_400, (2000, 2, 29)),
-        (951_868_800, (2000, 3, 1)),
-        (1_767_225_599, (2025, 12, 31)),
-        (4_107_542_400, (2100, 3, 1)),
-    ],
-)
-def test_an_instant_has_the_date_of_the_calendar(seconds: int, date: tuple[int, int, int]) -> None:
-    clock = (seconds // 3600 % 24, seconds // 60 % 60, seconds % 60, 125_000)
-    assert streams.date_of(seconds * 10**9 + 125_000) == date + clock
-
-
 def test_the_running_time_goes_on_across_the_end_of_its_32_bits() -> None:
     ticks = streams.Ticks(0xFFFF_F000, 10**9)
     assert ticks.place(0xFFFF_F000) == 10**9
