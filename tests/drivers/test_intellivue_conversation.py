@@ -105,6 +105,17 @@ def test_lost_answers_are_counted_and_seen_as_gaps() -> None:
     assert (values[-1] - values[0]) * 16 * 0.008 == pytest.approx(seconds[-1] + 0.256 - seconds[0] - 0.008)
 
 
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_samples_after_a_few_lost_answers_stand_where_they_were_taken(lost: int) -> None:
+    bench = Bench()
+    bench.run(3.9)
+    bench.monitor.wrong.lose = lost
+    bench.run(3)
+    values, seconds = samples_of(bench.blocks), seconds_of(bench)
+    assert 1 <= sum(step > 0.3 for step in np.diff(seconds)) <= lost
+    assert (values[-1] - values[0]) * 16 * 0.008 == pytest.approx(seconds[-1] + 0.256 - seconds[0] - 0.008)
+
+
 def test_an_answer_that_comes_twice_is_used_once() -> None:
     bench = Bench()
     bench.monitor.wrong.twice = 12
