@@ -43,6 +43,7 @@ class SampleClock:
         self._device_next: int | None = None
         self._grain = _GRAINS[0]
         self._repeated_at: int | None = None
+        self._forgotten = False
         self._lateness: deque[int] = deque(maxlen=WINDOW)
 
     def place(
@@ -58,7 +59,7 @@ class SampleClock:
         """
         length = count * self.period_ns
         by_arrival = arrival_ns - length
-        if self._next is None:
+        if self._next is None or self._forgotten:
             return self._restart(by_arrival, length, device_start_ns)
         late = by_arrival - self._next - min(self._lateness, default=0)
         missing, device_next = 0, device_start_ns
@@ -87,8 +88,7 @@ class SampleClock:
 
     def forget(self) -> None:
         """The host's time line was set: the next block takes its place by its arrival."""
-        self._lateness.clear()
-        self._device_next = self._repeated_at = None
+        self._forgotten = True
 
     def _is_repetition(self, said: int, late: int, length: int) -> bool:
         """Whether a block that is stamped `said` after the last one's end was had before."""
@@ -122,6 +122,7 @@ class SampleClock:
     def _restart(self, start: int, length: int, device_start_ns: int | None) -> int:
         self.restarts += self._next is not None
         self._lateness.clear()
+        self._forgotten = False
         return self._advance(max(start, self._next or start), length, device_start_ns)
 
     def _advance(self, start: int, length: int, device_start_ns: int | None) -> int:

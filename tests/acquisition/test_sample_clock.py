@@ -68,11 +68,14 @@ def test_drift_is_followed_slowly_and_within_tolerance(ppm: int) -> None:
     assert all(move * ppm >= 0 for move in moved)
 
 
-def test_after_the_hosts_time_line_was_set_the_stream_takes_its_place_by_arrival() -> None:
+@pytest.mark.parametrize("by_s", [2, 3600])
+@pytest.mark.parametrize("stamped", [True, False])
+def test_after_the_hosts_time_line_was_set_the_stream_takes_its_place_by_arrival(by_s: int, stamped: bool) -> None:
     clock = SampleClock(PERIOD)
-    clock.place(125, T0, 0)
+    clock.place(125, T0, 0 if stamped else None)
     clock.forget()
-    assert clock.place(125, T0 + 3600 * NS, NS) == T0 + 3599 * NS
+    for n in (1, 2):
+        assert clock.place(125, T0 + (by_s + n) * NS, n * NS if stamped else None) == T0 + (by_s + n - 1) * NS
 
 
 @given(
