@@ -153,6 +153,23 @@ def test_a_running_time_of_a_device_says_nothing_about_its_clock(stamper: Stampe
     assert stamper.device_clock.latest is None
 
 
+@pytest.mark.parametrize("lost_s", [2, 20])
+@pytest.mark.parametrize("first", [[], [Reading({"hr": 80.0})]])
+def test_a_hole_in_a_wave_has_the_cause_of_what_broke_however_shortly(
+    stamper: Stamper, lost_s: int, first: list[Emission]
+) -> None:
+    def block() -> Samples:
+        return Samples("wf_abp", np.arange(80, 205, dtype=np.int32), 8_000_000, after_gap=True)
+
+    stamper.stamp([block()], at(1))
+    stamper.blame(GapCause.LINK_LOST, "reset by peer")
+    stamper.stamp(first, at(1.5 + lost_s))
+    (gap,) = (each for each in gaps(stamper.stamp([block()], at(2 + lost_s))) if "channel" in each.detail)
+    assert (gap.detail["cause"], gap.detail["to_ns"] - gap.detail["from_ns"]) == ("link_lost", lost_s * NS)
+    (gap,) = gaps(stamper.stamp([block()], at(5 + lost_s)))
+    assert gap.detail["cause"] == "blocks_missing"
+
+
 def test_a_block_that_comes_again_is_stored_once_and_counted(stamper: Stamper) -> None:
     block = Samples("wf_abp", np.full(125, 80, dtype=np.int32), 8_000_000, start=WallTime(2026, 1, 1, 1, 0, 1))
     assert len(stamper.stamp([block], at(1))) == 1
