@@ -16,6 +16,8 @@ WANDER_NS = 100_000_000
 """So far may a device's stamp stand from its count of samples without a block being missing."""
 SETTLED = 8
 """Arrivals after which it is known how late is usual."""
+PERSISTS_NS = 4 * NS
+"""Lateness of whole blocks that lasts so long is none: blocks were lost."""
 _GRAINS = (NS, NS // 10, NS // 100, 1)
 _FOLLOW = 16
 
@@ -27,7 +29,8 @@ class SampleClock:
     that nothing is missing between them: late packets do not wobble the samples. Where the device's own time of the
     first sample shows that blocks are missing, the grid jumps by whole periods. Such a stamp is compared with the
     device's count of samples, so that what one wanders is not added to what the next one does; where the stamps are
-    too coarse to tell, or the arrivals contradict them because the device's clock was set, the arrivals decide.
+    too coarse to tell, or the arrivals contradict them because the device's clock was set, the arrivals decide. So
+    they do where there are no stamps: blocks that are late by whole blocks for some seconds have lost others.
     Drift of the device's crystal against the host is followed by moving the grid at block boundaries by at most 200
     ppm and half a period, judged by the least delayed of the recent arrivals (delay has one sign), and only while they
     disagree by more than 250 ms.
@@ -44,7 +47,7 @@ class SampleClock:
         self._grain = _GRAINS[0]
         self._repeated_at: int | None = None
         self._forgotten = False
-        self._lateness: deque[int] = deque(maxlen=WINDOW)
+        self._lateness: deque[tuple[int, int]] = deque(maxlen=WINDOW)
 
     def place(
         self, count: int, arrival_ns: int, device_start_ns: int | None = None, *, after_gap: bool = False
@@ -61,7 +64,7 @@ class SampleClock:
         by_arrival = arrival_ns - length
         if self._next is None or self._forgotten:
             return self._restart(by_arrival, length, device_start_ns)
-        late = by_arrival - self._next - min(self._lateness, default=0)
+        late = by_arrival - self._next - min((each for _, each in self._lateness), default=0)
         missing, device_next = 0, device_start_ns
         if device_start_ns is not None and self._device_next is not None:
             self._grain = next(each for each in _GRAINS if each <= self._grain and device_start_ns % each == 0)
@@ -82,8 +85,10 @@ class SampleClock:
             return self._restart(by_arrival, length, device_start_ns)
         elif after_gap:
             missing = late
+        else:
+            missing = self._lost(arrival_ns, by_arrival - self._next, length)
         start = self._next + max(0, round(missing / self.period_ns)) * self.period_ns
-        start += self._slew(by_arrival - start, length)
+        start += self._slew(arrival_ns, by_arrival - start, length)
         return self._advance(start, length, device_next)
 
     def forget(self) -> None:
@@ -106,17 +111,30 @@ class SampleClock:
         doubtful = said <= self._grain or len(self._lateness) >= SETTLED
         return said > min(WANDER_NS, length // 2) and (late >= said // 2 or not doubtful)
 
-    def _slew(self, lateness: int, length: int) -> int:
-        self._lateness.append(lateness)
+    def _lost(self, arrival_ns: int, lateness: int, length: int) -> int:
+        """Whole blocks that were lost some seconds ago: since then not one was as early as those before."""
+        since = arrival_ns - PERSISTS_NS
+        before = [late for at, late in self._lateness if at <= since]
+        after = [(at, late) for at, late in self._lateness if at > since]
+        if not before or len(after) < 2:
+            return 0
+        late = min(lateness, *(late for _, late in after)) - min(before)
+        if 4 * late < 3 * length:
+            return 0
+        lost = max(1, round(late / length)) * length
+        self._lateness = deque(((at, late - lost) for at, late in after), WINDOW)
+        return lost
+
+    def _slew(self, arrival_ns: int, lateness: int, length: int) -> int:
+        self._lateness.append((arrival_ns, lateness))
         if len(self._lateness) < WINDOW:
             return 0
-        least = min(self._lateness)
+        least = min(late for _, late in self._lateness)
         if abs(least) <= TOLERANCE_NS:
             return 0
         limit = min(length * SLEW_PPM // 1_000_000, self.period_ns // 2)
         move = max(-limit, min(limit, least))
-        for index in range(len(self._lateness)):
-            self._lateness[index] -= move
+        self._lateness = deque(((at, late - move) for at, late in self._lateness), WINDOW)
         return move
 
     def _restart(self, start: int, length: int, device_start_ns: int | None) -> int:

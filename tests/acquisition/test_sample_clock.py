@@ -154,3 +154,26 @@ def test_blocks_that_are_sent_again_in_a_burst_are_not_taken_for_a_clock_that_wa
     again = [clock.place(125, T0 + 19 * NS + n, n * NS + 370_000_000) for n in range(10, 20)]
     assert again == [None] * 10
     assert clock.place(125, T0 + 20 * NS, 20 * NS + 370_000_000) == T0 + 19 * NS
+
+
+@pytest.mark.parametrize("lost", [{100}, {100, 101}, {100, 115}, {*range(100, 107)}])
+def test_blocks_that_were_lost_without_a_word_leave_a_hole_within_seconds(lost: set[int]) -> None:
+    clock, rng, length = SampleClock(PERIOD), random.Random(4), 25 * PERIOD
+    late: list[int] = []
+    for n in (n for n in range(300) if n not in lost):
+        placed = clock.place(25, T0 + n * length + rng.randrange(40_000_000))
+        assert placed is not None
+        late.append(T0 + (n - 1) * length - placed)
+    settled = [abs(each) < 60_000_000 for each in late]
+    assert all(settled[:100])
+    assert all(settled[140:]), late
+
+
+@pytest.mark.parametrize("stall_s", [0.5, 1, 2, 2.9])
+def test_a_stall_after_which_everything_comes_at_once_moves_nothing(stall_s: float) -> None:
+    clock, length = SampleClock(PERIOD), 25 * PERIOD
+    for n in range(300):
+        due = T0 + n * length
+        stalled = T0 + 100 * length <= due < T0 + 100 * length + round(stall_s * NS)
+        arrival = T0 + 100 * length + round(stall_s * NS) if stalled else due
+        assert clock.place(25, arrival) == T0 + (n - 1) * length
