@@ -121,10 +121,14 @@ def evenly(placed: list[int | None], length: int) -> bool:
     return placed == [T0 - length + n * length for n in range(len(placed))]
 
 
-def test_stamps_that_wander_do_not_carry_the_samples_away() -> None:
-    rng = random.Random(2)
-    stamps = [n * NS + rng.randrange(-10_000_000, 10_000_000) // 1_000_000 * 1_000_000 for n in range(600)]
-    assert evenly(placed_of(SampleClock(PERIOD), 125, stamps), NS)
+@pytest.mark.parametrize("wander_ms", [10, 70])
+def test_stamps_that_wander_do_not_carry_the_samples_away(wander_ms: int) -> None:
+    clock, rng = SampleClock(PERIOD), random.Random(2)
+    first = clock.place(125, T0, 7_000_000)
+    assert first is not None
+    for n in range(1, 600):
+        stamp = n * NS + (7 + rng.randrange(-wander_ms, wander_ms)) * 1_000_000
+        assert clock.place(125, T0 + n * NS + rng.randrange(150_000_000), stamp) == first + n * NS
 
 
 @pytest.mark.parametrize("count", [25, 50, 125])
@@ -177,3 +181,13 @@ def test_a_stall_after_which_everything_comes_at_once_moves_nothing(stall_s: flo
         stalled = T0 + 100 * length <= due < T0 + 100 * length + round(stall_s * NS)
         arrival = T0 + 100 * length + round(stall_s * NS) if stalled else due
         assert clock.place(25, arrival) == T0 + (n - 1) * length
+
+
+def test_blocks_of_many_samples_are_moved_by_half_a_period_at_most() -> None:
+    clock, count, period_ns = SampleClock(2_000_000), 10_000, 2_000_000
+    end = None
+    for n in range(300):
+        placed = clock.place(count, T0 + round(n * count * period_ns * (1 - 150e-6)))
+        assert placed is not None
+        assert end is None or placed >= end - period_ns // 2
+        end = placed + count * period_ns

@@ -144,6 +144,16 @@ def test_samples_of_a_device_whose_crystal_drifts_stay_with_the_host(stamper: St
         last_ns = wave.end_ns - wave.period_ns
 
 
+def test_samples_of_two_rates_of_one_channel_never_change_places(stamper: Stamper) -> None:
+    def block(period_ns: int, second: float) -> Waveform:
+        counts = np.arange(80, 205, dtype=np.int32)
+        found = stamper.stamp([Samples("wf_abp", counts, period_ns)], at(second))
+        return next(each for each in found if isinstance(each, Waveform))
+
+    quick, slow = block(8_000_000, 1), block(80_000_000, 1.5)
+    assert slow.time_ns > quick.end_ns - quick.period_ns
+
+
 def test_a_running_time_of_a_device_says_nothing_about_its_clock(stamper: Stamper) -> None:
     counts = np.arange(80, 205, dtype=np.int32)
     for second in range(1500):
