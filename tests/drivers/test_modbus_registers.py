@@ -97,6 +97,20 @@ def test_a_set_bit_gives_its_state_beside_the_value() -> None:
     assert decoded([5, 1], FLOW, status).states == {}
 
 
+def test_an_offset_is_in_the_unit_of_the_profile() -> None:
+    assert decoded([400], FLOW | {"scale": 10.0, "offset": -500.0}).values == {"ecmo_flow": 3.5}
+
+
+@pytest.mark.parametrize("status_at", [0, 1])
+def test_what_stands_in_place_of_a_number_is_told_rather_than_a_bit_about_it(status_at: int) -> None:
+    bits = [{"bit": 0, "text": "t", "state": "questionable", "applies_to": ["ecmo_flow"]}]
+    status = {"function": 4, "address": status_at, "name": "status", "bits": bits}
+    flow = FLOW | {"address": 1 - status_at, "states": {"-32768": "sensor_error"}}
+    words = [1, 0x8000] if status_at == 0 else [0x8000, 1]
+    result = decoded(words, flow, status)
+    assert (result.values, result.states) == ({}, {"ecmo_flow": State.SENSOR_ERROR})
+
+
 def test_a_number_of_an_enumeration_that_has_no_name_keeps_its_number() -> None:
     mode = {"function": 4, "address": 0, "channel": "ecmo_mode", "enum": {"1": "off"}}
     (remark,) = decoded([7], mode).remarks
