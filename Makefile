@@ -65,10 +65,12 @@ fuzz: venv ## say millions of damaged things to every driver, an hour or so (INP
 	ECMO_DAQ_FUZZ_INPUTS=$(or $(INPUTS),5000000) ECMO_DAQ_FUZZ_SEED=$(or $(SEED),$$RANDOM) \
 	  $(BIN)/python -m pytest -q -s -m system tests/contracts/test_fuzz.py
 
-soak: venv servers ## more kills and power cuts than make test, a whole bed, 30 fast days; two hours (KILLS=N, CUTS=N, DAYS=N)
+soak: venv servers ## more kills and power cuts than make test, a whole bed, whole scenarios, 30 fast days; three hours (KILLS=N, CUTS=N, DAYS=N)
 	ECMO_DAQ_BED_S=$(or $(BED_S),600) $(BIN)/python -m pytest -q tests/system/test_whole_bed.py
 	ECMO_DAQ_KILLS=$(or $(KILLS),1000) ECMO_DAQ_CUTS=$(or $(CUTS),20000) \
 	  $(BIN)/python -m pytest -q tests/acquisition/test_journal_kill.py tests/acquisition/test_power_cut.py
+	ECMO_DAQ_SCENARIOS="$(or $(SCENARIOS),weaning levoecmo-five-days)" \
+	  $(BIN)/python -m pytest -q tests/system/test_whole_scenario.py
 	ECMO_DAQ_SOAK_DAYS=$(or $(DAYS),30) $(BIN)/python -m pytest -q tests/system/test_soak.py
 
 # Command and the Debian package that has it. Tests start these on their own ports and in their own directories.

@@ -252,11 +252,16 @@ def record(
     option: Options = None,
     seconds: Annotated[float | None, typer.Option(help="End by itself after so long.")] = None,
 ) -> None:
-    """Record the raw bytes of a link with their times; with --driver, also poll the device. Identity is cut."""
+    """Record the raw bytes of a link with their times; with --driver, also poll the device, and cut identity out.
+
+    Without --driver only HL7 is recognised, and whatever else tells of a patient is in the trace.
+    """
     from acquisition.logs import configure
     from acquisition.replay import record_link
 
     configure("info", "console")
+    if driver is None:
+        err.print("without --driver a name is cut out of HL7 alone: keep this trace as you keep names", highlight=False)
     pieces = until_stopped(record_link(link, trace, driver, profile, pairs(option), seconds))
     err.print(f"{trace}: {pieces} pieces", highlight=False)
 

@@ -52,7 +52,8 @@ class Samples:
     """A block of one waveform, int32 counts of shape (n,); value = count * scale + offset in the catalogue's unit.
 
     Attributes:
-        start: The device's time of the first sample, if it gave one.
+        start: The device's time of the first sample, if it gave one: of its clock, or nanoseconds of a running time
+            that says nothing about its clock.
         doubtful: The device itself flags the block.
         after_gap: Samples were lost before the block, nobody says how many.
     """
@@ -62,7 +63,7 @@ class Samples:
     period_ns: int
     scale: float = 1.0
     offset: float = 0.0
-    start: WallTime | None = None
+    start: WallTime | int | None = None
     doubtful: bool = False
     after_gap: bool = False
 

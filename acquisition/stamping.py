@@ -65,13 +65,13 @@ class Stamper:
         self._gap_after = gap_after_ns
         self._pulse = pulse_pressure.PulsePressure()
         self._streams: dict[tuple[str, int], SampleClock] = {}
-        self._ends: dict[str, int] = {}
+        self._ends: dict[str, tuple[int, int, int]] = {}
         self._floor = 0
         self._last_numerics = 0
         self._last_event = 0
         self._last_any: int | None = None
         self._cause: tuple[GapCause, str] | None = None
-        self._gap_just_closed: tuple[GapCause, str] | None = None
+        self._broken: tuple[GapCause, str, int] = (GapCause.NO_BYTES, "", 0)
         self._unkept: tuple[int, str] | None = None
 
     def resume(self, last_ns: int, cause: GapCause, evidence: str) -> None:
@@ -108,7 +108,6 @@ class Stamper:
     def stamp(self, emissions: Sequence[Emission], instant: Instant, period_ns: int | None = None) -> list[Observation]:
         """Observations of what was emitted at one instant, in order; a gap that they end comes first."""
         observations: list[Observation] = []
-        self._gap_just_closed = None
         for emission in emissions:
             if isinstance(emission, Notice):
                 observations.append(self.event(emission.event, emission.text, emission.detail, instant))
@@ -116,13 +115,13 @@ class Stamper:
             self._close_gap(observations, instant, period_ns)
             if isinstance(emission, Reading):
                 observations.append(self._numerics(emission, instant))
-                stamp = emission.device_time
+                stamp: WallTime | int | None = emission.device_time
                 behind_ns = 0
             else:
                 self._waveform(emission, instant, observations)
                 stamp = emission.start
                 behind_ns = emission.counts.size * emission.period_ns
-            if stamp is not None and (said := self._wall_ns(stamp, instant)) is not None:
+            if isinstance(stamp, WallTime) and (said := self._wall_ns(stamp, instant)) is not None:
                 shown = self.device_clock.observe(said + behind_ns, instant.utc_ns)
                 observations += [self._told_of_clock(each, instant) for each in shown]
         return observations
@@ -158,8 +157,9 @@ class Stamper:
         if self._unkept is not None:
             since, evidence = self._unkept
             cause, self._unkept = GapCause.QUOTA, None
+        if since is not None or self._cause is not None:
+            self._broken = (cause, evidence, instant.utc_ns)
         if since is not None:
-            self._gap_just_closed = (cause, evidence)
             self.gaps += 1
             seconds = (instant.utc_ns - since) / NS
             observations.append(
@@ -195,16 +195,18 @@ class Stamper:
     def _waveform(self, samples: Samples, instant: Instant, observations: list[Observation]) -> None:
         key = (samples.channel, samples.period_ns)
         stream = self._streams.setdefault(key, SampleClock(samples.period_ns))
-        start = None if samples.start is None else self._wall_ns(samples.start, instant)
+        start = self._wall_ns(samples.start, instant) if isinstance(samples.start, WallTime) else samples.start
         time_ns = stream.place(samples.counts.size, instant.utc_ns, start, after_gap=samples.after_gap)
         if time_ns is None:
             self.counters["blocks_repeated"] += 1
             return
         # Another rate of the same channel, or readings of an earlier run, may reach further than this stream knows.
-        ended = self._ends.get(samples.channel)
-        time_ns = max(time_ns, ended or self._floor)
+        # Where a device's clock is fast, a block begins less than half a period before the one before it was to end.
+        ended, period_ns, seen_ns = self._ends.get(samples.channel, (None, 0, 0))
+        floor_ns = self._floor if ended is None else ended - min(period_ns, samples.period_ns) // 2
+        time_ns = max(time_ns, floor_ns)
         if ended is not None and time_ns - ended >= samples.period_ns:
-            observations.append(self._missing_samples(samples.channel, ended, time_ns, instant))
+            observations.append(self._missing_samples(samples.channel, ended, time_ns, seen_ns, instant))
         values = np.round(samples.counts * samples.scale + samples.offset, decimals_of(samples.scale))
         values[samples.counts == MISSING_COUNT] = np.nan
         quality = self.validator.judge_block(samples.channel, samples.counts, values, samples.period_ns)
@@ -221,11 +223,14 @@ class Stamper:
             offset=samples.offset,
             quality=quality,
         )
-        self._ends[samples.channel] = block.end_ns
+        self._ends[samples.channel] = block.end_ns, block.period_ns, instant.utc_ns
         observations.append(block)
 
-    def _missing_samples(self, channel: str, from_ns: int, to_ns: int, instant: Instant) -> Event:
-        cause, evidence = self._gap_just_closed or (GapCause.BLOCKS_MISSING, "blocks of the stream never came")
+    def _missing_samples(self, channel: str, from_ns: int, to_ns: int, seen_ns: int, instant: Instant) -> Event:
+        """A gap of one channel; what broke since its last block was seen, however shortly, is the cause."""
+        cause, evidence, broken_ns = self._broken
+        if broken_ns <= seen_ns:
+            cause, evidence = GapCause.BLOCKS_MISSING, "blocks of the stream never came"
         text = f"{channel}: no samples for {(to_ns - from_ns) / NS:.3f} s: {evidence}"
         detail = {"cause": cause.value, "channel": channel, "from_ns": from_ns, "to_ns": to_ns}
         return self.event(EventKind.GAP, text, detail, instant)

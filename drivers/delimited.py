@@ -157,7 +157,7 @@ class _Reader:
         number = column.number(field)
         state = next((state for mark, state in self._states.items() if is_run(number, mark)), None)
         if state is not None:
-            return state
+            return state if self._conversion is not None else None
         if not column.matches(number):
             raise ValueError(column.name)
         if column.type == "time":
@@ -184,9 +184,9 @@ class DelimitedDriver(Driver):
         self._cutter = LineCutter(profile.terminator.encode(profile.encoding), profile.max_line)
         self._layout = profile.layout(profile.column)
         self._channels, conversions = resolve(profile.column, options.channels, catalogue)
-        self._targets = [self._channels.get(column.label or "") for column in profile.column]
+        self._targets = [self._channels.get(column.label or "", "") for column in profile.column]
         self._reads = [
-            _Reader(column, profile.states, None if channel is None else conversions[channel]).read
+            _Reader(column, profile.states, conversions.get(channel)).read
             for column, channel in zip(profile.column, self._targets, strict=True)
         ]
         self._flagged = [(place, column.bits) for place, column in enumerate(profile.column) if column.bits]
@@ -281,13 +281,13 @@ class DelimitedDriver(Driver):
         time: dict[str, int] = {}
         for read, channel, field in zip(self._reads, self._targets, fields, strict=True):
             said = read(field)
+            if said is None:
+                continue
             if isinstance(said, float):
-                if channel is not None:
-                    values[channel] = said
+                values[channel] = said
             elif isinstance(said, State):
-                if channel is not None:
-                    states[channel] = said
-            elif said is not None:
+                states[channel] = said
+            else:
                 time |= said
         self._apply_bits(fields, values, states)
         return values, states, WallTime(**time) if time.keys() >= _DATE else None

@@ -23,9 +23,9 @@ from acquisition.wire.intellivue.answers import Answer
 from acquisition.wire.intellivue.association import TICK_NS, TICKS_PER_S, Kind
 from acquisition.wire.intellivue.identity import Cut
 from acquisition.wire.intellivue.naming import Names
-from acquisition.wire.intellivue.objects import Objects, Wave
+from acquisition.wire.intellivue.objects import Objects
 from acquisition.wire.intellivue.questions import ANSWER_NS, NS_PER_S, PACE_NS, Numbers, Question, Questions, Subject
-from acquisition.wire.intellivue.streams import Ticks, date_of
+from acquisition.wire.intellivue.streams import Ticks
 
 FIRST_WAIT_NS = 2 * NS_PER_S
 LAST_WAIT_NS = 30 * NS_PER_S
@@ -361,16 +361,10 @@ class IntelliVueDriver(Driver):
                     self.measured(given, states, None if moment is None else WallTime(*moment))
             else:
                 for wave in polling.objects.waves(answer, now):
-                    self._sampled(wave)
+                    self.sampled(Samples(*wave))
         if polling.objects.unscaled:
             polling.objects.unscaled = False
             polling.questions.want_again(Subject.WAVES, now)
-
-    def _sampled(self, wave: Wave) -> None:
-        start = WallTime(*date_of(wave.start_ns), offset_minutes=0)
-        self.sampled(
-            Samples(wave.channel, wave.counts, wave.period_ns, wave.scale, wave.offset, start, doubtful=wave.doubtful)
-        )
 
     # -- what else is told -------------------------------------------------------------------------------------------
 

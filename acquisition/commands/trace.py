@@ -111,6 +111,8 @@ def cut_command(
     pieces.close()
     begin = header.started_ns if from_ is None else time_in(from_, header.started_ns)
     end = FOREVER if to is None else time_in(to, header.started_ns)
+    if begin >= end:
+        raise ConfigError([f"--from {from_ or 'its start'} is not before --to {to}: nothing would be cut out"])
     if driver or profile:
         if direction is not None:
             raise ConfigError(["--direction: a driver needs both; leave out --driver and --profile"])

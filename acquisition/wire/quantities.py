@@ -6,11 +6,13 @@ Shared by registers and by binary records; where a number stands is for them to 
 from __future__ import annotations
 
 import math
+import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from acquisition.catalogue import Catalogue, ChannelKind
@@ -266,6 +268,34 @@ def conversions_of(
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def require_held(quantity: Quantity, form: str, most: float = math.inf) -> None:
+    """Sees to it that what stands for a state or a meaning can be read at all; else it would be taken for a value.
+
+    Args:
+        quantity: Whose tables.
+        form: What its field holds, as `struct` names it.
+        most: The largest number in it.
+
+    Raises:
+        ValueError: with the first that cannot.
+    """
+    for key in (*quantity.states, *quantity.enum):
+        wanted, held = number(key), _held(number(key), form)
+        if held != wanted or wanted > most:
+            other = f"; it is read as {held!r}" if held <= most else ""
+            raise ValueError(f"{quantity.label}: {key} is not a number that its type can hold{other}")
+
+
+def _held(value: float, form: str) -> float:
+    """What is read in place of a number from a field that it was written to."""
+    if form in "fd":
+        with np.errstate(over="ignore"):
+            return float(str(np.float32(value))) if form == "f" else value
+    bits = 8 * struct.calcsize(f"={form}")
+    wrapped = int(value) % (1 << bits)
+    return wrapped - (1 << bits) if form.islower() and wrapped >> (bits - 1) else wrapped
 
 
 def number(text: str) -> float:

@@ -6,6 +6,7 @@ checksum, a trailer or both. What does not hold all of that is skipped byte by b
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from acquisition.wire.checksum import CHECKSUMS, ChecksumName
-from acquisition.wire.quantities import Quantity
+from acquisition.wire.quantities import Quantity, require_held
 
 Order = Literal["big", "little"]
 MAX_SIZE = 4096
@@ -87,6 +88,7 @@ class RecordField(Quantity):
             raise ValueError(f"{self.label}: the mask is wider than the field")
         if any(bit.bit >= 8 * self.width for bit in self.bits):
             raise ValueError(f"{self.label}: the field has bits 0 to {8 * self.width - 1}")
+        require_held(self, _FORMATS[self.type], self.mask // (self.mask & -self.mask) if self.mask else math.inf)
         return self
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from enum import StrEnum
@@ -11,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from acquisition.wire.modbus import Read, reads_bits
-from acquisition.wire.quantities import Quantity
+from acquisition.wire.quantities import Quantity, require_held
 
 Order = Literal["big", "little"]
 
@@ -75,6 +76,7 @@ class Register(Quantity):
             raise ValueError(f"{self.label}: a register has bits 0 to 15")
         if not self.width <= 0x10000 - self.address:
             raise ValueError(f"{self.label}: its registers end after 65535")
+        require_held(self, "B" if is_bool else _FORMATS[self.type][1:], 1 if is_bool else math.inf)
         return self
 
     @property

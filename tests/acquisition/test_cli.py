@@ -137,6 +137,16 @@ def test_a_usage_mistake_is_told_and_ends_with_two(run: Run, words: tuple[str, .
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("more", [(), ("--driver", "vigilance")])
+def test_a_recording_without_a_driver_says_that_names_may_be_in_it(
+    run: Run, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    link = f"trace://{next((CASES / 'vigilance').glob('*/wire.trace'))}"
+    code, _, err = run("record", link, tmp_path / "x.trace", "--seconds", "1", *more)
+    assert code == 0
+    assert ("keep this trace" in err) is not bool(more)
+
+
 def test_replay_prints_the_observations_of_a_trace(run: Run) -> None:
     case = CASES / "modbus" / "alicat_poll"
     code, out, _ = run("replay", case / "wire.trace", "--profile", "alicat_mfc", "--json")

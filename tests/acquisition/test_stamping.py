@@ -10,6 +10,7 @@ from acquisition.catalogue import Catalogue
 from acquisition.clock import NS, Instant, from_rfc3339
 from acquisition.driver import Emission, Notice, Reading, Samples, WallTime
 from acquisition.model import Event, EventKind, GapCause, Numerics, Observation, Quality, State, Waveform
+from acquisition.sample_clock import TOLERANCE_NS
 from acquisition.stamping import TICK_NS, Stamper
 
 T0 = from_rfc3339("2026-01-01T00:00:00Z")
@@ -129,6 +130,54 @@ def test_missing_blocks_of_a_stream_become_a_gap_of_that_channel(stamper: Stampe
     assert gap.detail["to_ns"] - gap.detail["from_ns"] == 2 * NS
     assert isinstance(wave, Waveform)
     assert wave.time_ns == T0 + 3 * NS
+
+
+@pytest.mark.parametrize("ppm", [150, -150])
+def test_samples_of_a_device_whose_crystal_drifts_stay_with_the_host(stamper: Stamper, ppm: int) -> None:
+    counts, last_ns = np.arange(80, 205, dtype=np.int32), 0
+    for number in range(4000):
+        instant = Instant(T0 + number * NS + number * NS * ppm // 1_000_000, number)
+        (wave,) = stamper.stamp([Samples("wf_abp", counts, 8_000_000)], instant)
+        assert isinstance(wave, Waveform)
+        assert wave.time_ns > last_ns
+        assert abs(wave.end_ns - instant.utc_ns) < TOLERANCE_NS + NS // 50
+        last_ns = wave.end_ns - wave.period_ns
+
+
+def test_samples_of_two_rates_of_one_channel_never_change_places(stamper: Stamper) -> None:
+    def block(period_ns: int, second: float) -> Waveform:
+        counts = np.arange(80, 205, dtype=np.int32)
+        found = stamper.stamp([Samples("wf_abp", counts, period_ns)], at(second))
+        return next(each for each in found if isinstance(each, Waveform))
+
+    quick, slow = block(8_000_000, 1), block(80_000_000, 1.5)
+    assert slow.time_ns > quick.end_ns - quick.period_ns
+
+
+def test_a_running_time_of_a_device_says_nothing_about_its_clock(stamper: Stamper) -> None:
+    counts = np.arange(80, 205, dtype=np.int32)
+    for second in range(1500):
+        block = Samples("wf_abp", counts, 8_000_000, start=second * NS)
+        (wave,) = stamper.stamp([block], at(second + 1))  # no event that tells of a clock
+        assert wave.time_ns == T0 + second * NS
+    assert stamper.device_clock.latest is None
+
+
+@pytest.mark.parametrize("lost_s", [2, 20])
+@pytest.mark.parametrize("first", [[], [Reading({"hr": 80.0})]])
+def test_a_hole_in_a_wave_has_the_cause_of_what_broke_however_shortly(
+    stamper: Stamper, lost_s: int, first: list[Emission]
+) -> None:
+    def block() -> Samples:
+        return Samples("wf_abp", np.arange(80, 205, dtype=np.int32), 8_000_000, after_gap=True)
+
+    stamper.stamp([block()], at(1))
+    stamper.blame(GapCause.LINK_LOST, "reset by peer")
+    stamper.stamp(first, at(1.5 + lost_s))
+    (gap,) = (each for each in gaps(stamper.stamp([block()], at(2 + lost_s))) if "channel" in each.detail)
+    assert (gap.detail["cause"], gap.detail["to_ns"] - gap.detail["from_ns"]) == ("link_lost", lost_s * NS)
+    (gap,) = gaps(stamper.stamp([block()], at(5 + lost_s)))
+    assert gap.detail["cause"] == "blocks_missing"
 
 
 def test_a_block_that_comes_again_is_stored_once_and_counted(stamper: Stamper) -> None:

@@ -118,6 +118,16 @@ def test_a_cut_of_one_direction_keeps_what_became_of_the_link(run: Run, tmp_path
     assert [(piece.data, piece.mark) for piece in pieces] == [(b"answer", None), (b"", Mark("lost", "gone"))]
 
 
+@pytest.mark.parametrize("more", [(), PROFILE])
+def test_a_window_that_ends_before_it_begins_is_a_mistake_and_leaves_no_file(
+    run: Run, trace: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    code, _, err = run("trace", "cut", trace, tmp_path / "cut.trace", "--from", "4", "--to", "2", *more)
+    assert code == 2
+    assert "--from 4 is not before --to 2" in err
+    assert not (tmp_path / "cut.trace").exists()
+
+
 def test_a_cut_never_overwrites(run: Run, trace: Path) -> None:
     before = trace.read_bytes()
     assert run("trace", "cut", trace, trace)[0] == 1

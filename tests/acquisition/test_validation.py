@@ -21,7 +21,18 @@ def judge(validator: Validator, channel: str, value: float, time_ns: int = 0, st
 
 @pytest.mark.parametrize(
     ("value", "quality"),
-    [(3.5, GOOD), (-0.6, GOOD), (-1.5, GOOD), (7.0, GOOD), (7.01, SUSPECT), (-1.51, SUSPECT), (10.01, BAD), (-11, BAD)],
+    [
+        (3.5, GOOD),
+        (-0.6, GOOD),
+        (-1.5, GOOD),
+        (7.0, GOOD),
+        (7.01, SUSPECT),
+        (-1.51, SUSPECT),
+        (10.0, SUSPECT),
+        (-10.0, SUSPECT),
+        (10.01, BAD),
+        (-10.01, BAD),
+    ],
 )
 def test_flow_is_signed_and_judged_by_plausible_and_hard_limits(
     validator: Validator, value: float, quality: Quality

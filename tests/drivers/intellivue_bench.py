@@ -182,3 +182,8 @@ def wave(term: int, *, scaled: bool, low: float = -40.0, high: float = 520.0, sa
             pdu.attribute(0x0996, pack(">H", 3872)),
         ]
     return pdu.listed(attributes)
+
+
+def seconds_of(bench: Bench) -> list[float]:
+    """When the blocks begin, on the scale of the monitor's running time."""
+    return [block.start / NS for block in bench.blocks if isinstance(block.start, int)]

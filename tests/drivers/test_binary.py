@@ -283,6 +283,7 @@ def test_every_mistake_in_a_profile_is_told_with_its_place(tmp_path: Path) -> No
         (("record", 0, "field", 3, "mask"), 0x100, "wider"),
         (("record", 0, "field", 4, "type"), "u8", "bits 0 to 7"),
         (("record", 0, "field", 1, "states"), {"none": "off"}, "not a number"),
+        (("record", 0, "field", 3, "states"), {"0x100": "off"}, "0x100 is not a number that its type can hold"),
         (("request",), [{"name": "x", "send": "01", "answer": "nothing"}], "no record 'nothing'"),
         (("request",), [{"name": "x", "send": "", "answer": "values"}], "at least 1"),
         (("surprise",), 1, "[Ee]xtra"),

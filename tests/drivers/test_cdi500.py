@@ -11,6 +11,7 @@ from acquisition.clock import ManualClock
 from acquisition.driver import Notice, Reading
 from acquisition.errors import ConfigError
 from acquisition.model import State
+from acquisition.wire.cdi import report_of
 from acquisition.wire.checksum import CHECKSUMS, ChecksumName
 from drivers.cdi500 import Cdi500Driver
 from simulators.cdi500 import Cdi500
@@ -53,6 +54,13 @@ def test_the_driver_reads_what_the_monitor_means() -> None:
     assert (full.values, full.states) == (SHOWN, {})
     assert sparse.values == {"ecmo_hb": 9.0}
     assert set(sparse.states.values()) == {State.INVALID}
+
+
+def test_a_base_excess_below_zero_costs_no_report() -> None:
+    data = "\t".join(["12:00:00", *(f"{code:02X}  {'-2.1' if code == 6 else '5.0'}" for code in range(18))])
+    found = report_of(data.encode())
+    assert found is not None
+    assert (found["06"], found["11"]) == (-2.1, 5.0)
 
 
 def test_no_single_damaged_byte_is_ever_used() -> None:

@@ -90,6 +90,11 @@ def test_pressures_7_and_8_are_in_the_first_extension() -> None:
     }  # fmt: skip
 
 
+def test_temperatures_5_and_6_are_in_the_first_extension() -> None:
+    extension = values({120: f"{ON} 0000 {words(3670)}", 128: f"{ON} 0000 {words(3650)}"}, of_class=1)
+    assert reading(framed(record(0, extension))).values == {"dri_t5": 36.7, "dri_t6": 36.5}
+
+
 def test_a_site_says_which_circuit_pressure_is_on_which_socket() -> None:
     found = reading(
         basic(p3=pressure(11, 21000, 20000, 20500, 0), t1=vectors.T1_36_7),

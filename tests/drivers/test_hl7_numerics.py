@@ -113,6 +113,7 @@ def test_a_source_can_name_sentinels_of_its_own() -> None:
         (nm(HR, "72", "bpm", flags="N"), {"hr": 72.0}, None),
         (nm(HR, "72", "bpm", flags="HH"), {"hr": 72.0}, None),
         (nm(HR, "72", "bpm", status="X"), {}, UNAVAILABLE),
+        (nm(HR, "72", "bpm", status="N"), {}, UNAVAILABLE),
         (nm(HR, "", "bpm"), {}, UNAVAILABLE),
         (nm(HR, '""', "bpm"), {}, UNAVAILABLE),
         (nm(HR, "140/90", "bpm"), {}, INVALID),

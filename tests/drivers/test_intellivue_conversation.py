@@ -20,6 +20,7 @@ from tests.drivers.intellivue_bench import (
     quiet,
     samples_of,
     seamless,
+    seconds_of,
 )
 
 
@@ -55,8 +56,7 @@ def test_the_running_time_may_begin_again_at_nothing() -> None:
     bench = Bench(ticks=2**32 - 5 * 8000)
     bench.run(12)
     assert len(bench.readings) == 12
-    starts = [block.start for block in bench.blocks]
-    seconds = [start.minute * 60 + start.second + start.nanosecond / NS for start in starts if start]
+    seconds = seconds_of(bench)
     assert np.allclose(np.diff(seconds), 0.256)
     assert bench.counters["associations"] == 1
 
@@ -100,9 +100,20 @@ def test_lost_answers_are_counted_and_seen_as_gaps() -> None:
     assert {notice.detail["cause"] for notice in bench.gaps} == {"blocks_missing"}
     assert sum(notice.detail["missing"] for notice in bench.gaps) == 10
     values = samples_of(bench.blocks)
-    seconds = [start.second + start.nanosecond / NS for start in (block.start for block in bench.blocks) if start]
+    seconds = seconds_of(bench)
     steps = np.diff(seconds)
     assert np.allclose(steps[steps > 0.3] % 0.256, 0) or np.allclose(0.256 - steps[steps > 0.3] % 0.256, 0)
+    assert (values[-1] - values[0]) * 16 * 0.008 == pytest.approx(seconds[-1] + 0.256 - seconds[0] - 0.008)
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_samples_after_a_few_lost_answers_stand_where_they_were_taken(lost: int) -> None:
+    bench = Bench()
+    bench.run(3.9)
+    bench.monitor.wrong.lose = lost
+    bench.run(3)
+    values, seconds = samples_of(bench.blocks), seconds_of(bench)
+    assert 1 <= sum(step > 0.3 for step in np.diff(seconds)) <= lost
     assert (values[-1] - values[0]) * 16 * 0.008 == pytest.approx(seconds[-1] + 0.256 - seconds[0] - 0.008)
 
 
@@ -210,10 +221,7 @@ def test_a_monitor_that_starts_again_is_associated_with_again(announced: bool) -
     bench.run(30)
     assert bench.counters["associations"] == 2
     assert len(bench.readings) > 15
-    starts = [
-        start.minute * 60 + start.second + start.nanosecond / NS for start in (b.start for b in bench.blocks) if start
-    ]
-    assert np.diff(starts).min() > 0.25
+    assert np.diff(seconds_of(bench)).min() > 0.25
 
 
 def test_lost_replies_at_any_point_only_cost_time() -> None:

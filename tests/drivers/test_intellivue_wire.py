@@ -181,6 +181,9 @@ def test_the_wave_of_the_document_is_scaled() -> None:
         (0x02000020, 3200.0),
         (0xFF00016F, 36.7),
         (0x00FFFFD8, -40.0),
+        (0x007FFFFD, 8_388_605.0),
+        (0x00800003, -8_388_605.0),
+        (0x00FFFFFF, -1.0),
         (0x007FFFFF, State.INVALID),
         (0xFF800000, State.UNAVAILABLE),
         (0x007FFFFE, State.ABOVE_RANGE),
@@ -203,6 +206,8 @@ def test_a_float_is_its_decimal_or_what_it_says_instead(word: int, value: float 
         (0x1000, None, State.CALIBRATING),
         (0x0800, None, State.DEMO),
         (0x4400, None, State.DEMO),
+        (0x5C00, None, State.DEMO),
+        (0x5000, None, State.CALIBRATING),
     ],
 )
 def test_the_measurement_state_is_told_as_a_state(bits: int, instead: State | None, beside: State | None) -> None:
@@ -325,19 +330,14 @@ def test_what_is_on_the_list_is_listed() -> None:
         assert polls.is_listed(frame, REQUEST)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "date"),
-    [
-        (0, (1970, 1, 1)),
-        (951_782_400, (2000, 2, 29)),
-        (951_868_800, (2000, 3, 1)),
-        (1_767_225_599, (2025, 12, 31)),
-        (4_107_542_400, (2100, 3, 1)),
-    ],
-)
-def test_an_instant_has_the_date_of_the_calendar(seconds: int, date: tuple[int, int, int]) -> None:
-    clock = (seconds // 3600 % 24, seconds // 60 % 60, seconds % 60, 125_000)
-    assert streams.date_of(seconds * 10**9 + 125_000) == date + clock
+@pytest.mark.parametrize("wander_ns", [-30_000_000, 0, 30_000_000])
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_lost_blocks_leave_a_hole_of_whole_blocks_although_the_stamps_wander(lost: int, wander_ns: int) -> None:
+    stream = streams.Stream(period_ns=8_000_000)
+    length = 32 * stream.period_ns
+    assert stream.start(10**9, 32) == 10**9
+    stream.broken = True
+    assert stream.start(10**9 + (1 + lost) * length + wander_ns, 32) == 10**9 + (1 + lost) * length
 
 
 def test_the_running_time_goes_on_across_the_end_of_its_32_bits() -> None:

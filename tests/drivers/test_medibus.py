@@ -173,6 +173,18 @@ def test_an_answer_to_another_question_or_under_way_before_it_is_not_used() -> N
     assert line.driver.counters["rejected_late"] == 2
 
 
+def test_an_answer_in_the_bytes_that_made_us_ask_was_under_way_before() -> None:
+    line = Line().run(0.1)  # answered, and about to ask for the first time
+    assert line.driver.deadline is not None
+    line.take()
+    line.now = line.driver.deadline
+    line.driver.tick(line.now)
+    (asked,) = line.take()
+    line.hear(response(asked[1], ANSWERS[asked].replace(b"Evita", b"Savina")))
+    assert line.driver.counters["rejected_late"] == 1
+    assert "model" not in line.driver.identity
+
+
 def test_a_question_that_is_never_answered_is_not_asked_for_ever() -> None:
     line = Line({frame: data for frame, data in ANSWERS.items() if frame not in (DATE, SETTINGS)}).run(40)
     told = [each.text for each in line.emissions if isinstance(each, Notice) and each.event is EventKind.STATE]

@@ -114,6 +114,7 @@ def test_the_printed_missing_value_is_missing_and_bins_beyond_the_last_are_no_nu
     assert [block.counts.tolist() for block in blocks("D5 B0 A3 8B BC D0", *wide)] == [
         [0x8F0], [MISSING_COUNT], [0xF0B],
     ]  # fmt: skip
+    assert blocks("D1 B0 8D D1 B1 8D D0", PAW)[0].counts.tolist() == [880, MISSING_COUNT]
     assert blocks("D1 BF BF D0", PAW)[0].counts.tolist() == [MISSING_COUNT]
 
 

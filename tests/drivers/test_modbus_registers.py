@@ -97,6 +97,20 @@ def test_a_set_bit_gives_its_state_beside_the_value() -> None:
     assert decoded([5, 1], FLOW, status).states == {}
 
 
+def test_an_offset_is_in_the_unit_of_the_profile() -> None:
+    assert decoded([400], FLOW | {"scale": 10.0, "offset": -500.0}).values == {"ecmo_flow": 3.5}
+
+
+@pytest.mark.parametrize("status_at", [0, 1])
+def test_what_stands_in_place_of_a_number_is_told_rather_than_a_bit_about_it(status_at: int) -> None:
+    bits = [{"bit": 0, "text": "t", "state": "questionable", "applies_to": ["ecmo_flow"]}]
+    status = {"function": 4, "address": status_at, "name": "status", "bits": bits}
+    flow = FLOW | {"address": 1 - status_at, "states": {"-32768": "sensor_error"}}
+    words = [1, 0x8000] if status_at == 0 else [0x8000, 1]
+    result = decoded(words, flow, status)
+    assert (result.values, result.states) == ({}, {"ecmo_flow": State.SENSOR_ERROR})
+
+
 def test_a_number_of_an_enumeration_that_has_no_name_keeps_its_number() -> None:
     mode = {"function": 4, "address": 0, "channel": "ecmo_mode", "enum": {"1": "off"}}
     (remark,) = decoded([7], mode).remarks
@@ -169,6 +183,15 @@ def test_every_mistake_between_registers_is_told_at_once_in_a_sentence() -> None
         ({"type": "bool"}, "x: type 'bool' of a register needs bit = 0..15, and only that type has one"),
         ({"bit": 3}, "x: type 'bool' of a register needs bit = 0..15, and only that type has one"),
         ({"states": {"minus one": "off"}}, "'minus one' is not a number that a register can hold"),
+        (
+            {"type": "i16", "states": {"0x8000": "off"}},
+            "x: 0x8000 is not a number that its type can hold; it is read as -32768",
+        ),
+        ({"states": {"-1": "off"}}, "x: -1 is not a number that its type can hold; it is read as 65535"),
+        ({"type": "i32", "enum": {"1.5": "on"}}, "x: 1.5 is not a number that its type can hold; it is read as 1"),
+        ({"type": "f32", "states": {"3.402823466e38": "off"}}, "it is read as 3.4028235e+38"),
+        ({"type": "f32", "states": {"1e39": "off"}}, "x: 1e39 is not a number that its type can hold"),
+        ({"type": "bool", "bit": 0, "enum": {"2": "on"}}, "x: 2 is not a number that its type can hold"),
         ({"type": "u32", "bits": [{"bit": 0, "text": "t", "event": "alarm"}]}, "x: bits need type 'u16'"),
         ({"bits": [{"bit": 0, "text": "t"}]}, "bit 0: give it a state or an event"),
         ({"bits": [{"bit": 0, "text": "t", "state": "off"}]}, "bit 0: a state needs applies_to"),

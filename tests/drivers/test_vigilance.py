@@ -13,7 +13,7 @@ from acquisition.errors import ConfigError
 from acquisition.model import EventKind, State
 from acquisition.recording import TraceRecorder
 from acquisition.trace import read_trace
-from acquisition.wire.ifmout import IdentityCut, fits
+from acquisition.wire.ifmout import IdentityCut, fields_of, fits
 from drivers.vigilance import VigilanceDriver
 from simulators.links import attached
 from simulators.vigilance import Vigilance
@@ -45,6 +45,16 @@ def test_the_driver_reads_what_the_monitor_means() -> None:
     assert (full.values, full.states) == (SHOWN, {})
     assert sparse.values == {"hr": 90.0}
     assert set(sparse.states.values()) == {State.UNAVAILABLE}
+
+
+def test_every_field_of_the_table_has_its_width_and_the_identifier_goes() -> None:
+    table = (
+        "C 4.2c 2.1S 45s 23b12.0T 4.1V 62v 60A 98H 92P 74p 11R1200r2400B36.8D 450O 210X35.0E 25J120K 80I* 4.0Q1"
+        "a+12.5F01f02L03l04M005*m006*N1234-5678-90U  1u  2W  3w  4Y00005"
+    )
+    fields = fields_of(table.encode())
+    assert fields is not None
+    assert "".join(letter + field for letter, field in fields.items()) == table.replace("N1234-5678-90", "")
 
 
 def test_a_check_byte_of_another_rule_is_accepted_and_flagged() -> None:

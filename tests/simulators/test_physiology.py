@@ -3,6 +3,7 @@ from __future__ import annotations
 from functools import cache
 from time import process_time
 
+import numpy as np
 import pytest
 
 from acquisition.catalogue import Catalogue
@@ -132,6 +133,15 @@ def test_breathing_moves_the_pressures() -> None:
     assert max(breathing) - min(breathing) > max(still) - min(still) + 1.0
 
 
+def test_pressure_in_the_chest_holds_blood_back_before_the_right_heart() -> None:
+    patient = Patient("P2", conditions=Conditions(respiration=12.0))
+    patient.advance(30)
+    values, still = {**patient.numerics(), **patient.hidden()}, settled("P2", 3000)
+    assert values["cvp"] > still["cvp"] + 1
+    assert values["lap"] < still["lap"] - 2
+    assert values["native_output"] < still["native_output"] - 0.2
+
+
 def test_rhythms_do_what_their_names_say() -> None:
     regular, pressure = beats("sinus")
     assert sum(beats("vt")[0]) / 60 == pytest.approx(180, abs=1)
@@ -152,6 +162,14 @@ def test_rhythms_do_what_their_names_say() -> None:
 def test_a_balloon_lifts_the_pressure_in_diastole() -> None:
     patient = Patient("P0", conditions=Conditions(balloon=25.0))
     assert patient.numerics()["abp_sys"] > settled("P0", 3000)["abp_sys"] + 20
+    pumped, alone = (Patient("P1", conditions=Conditions(balloon=size)) for size in (25.0, 0.0))
+    for each in (pumped, alone):
+        each.advance(10)
+    pressure = np.array(alone.take_abp())
+    lift = np.array(pumped.take_abp()) - pressure
+    assert lift.min() >= 0.0
+    assert lift.max() == pytest.approx(25.0, abs=0.5)
+    assert np.all(np.diff(pressure)[(lift[1:] > 0) & (lift[:-1] > 0)] < 0), "it is full while the valve is open"
 
 
 def test_blood_lost_and_given_back_leaves_things_as_they_were() -> None:

@@ -23,7 +23,7 @@ MOST_OBJECTS = 512
 
 
 class Wave(NamedTuple):
-    """A block of one waveform: value = count * scale + offset in the catalogue's unit.
+    """A block of one waveform, in the order of the driver's samples: value = count * scale + offset.
 
     Attributes:
         start_ns: Instant of the first sample, on the scale of `Ticks`.

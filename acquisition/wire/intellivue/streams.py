@@ -17,8 +17,6 @@ from acquisition.wire.intellivue.fields import Fields
 STRAY_NS = 1_000_000_000
 """How far the monitor's stamps may wander about the sample count before blocks are held to be missing."""
 _HALF, _FULL = 1 << 31, 1 << 32
-_DAY_S = 86_400
-_ERA_DAYS, _ERA_YEARS = 146_097, 400
 
 
 class Ticks:
@@ -117,26 +115,6 @@ class Stream:
             self.period_ns = _only(attributes[messages.PERIOD], 4) * TICK_NS
         if messages.UNIT in attributes:
             self.unit = _only(attributes[messages.UNIT], 2)
-
-
-def date_of(instant_ns: int) -> tuple[int, int, int, int, int, int, int]:
-    """Year, month, day, hour, minute, second and nanosecond of an instant counted from 1970, by the Gregorian rule."""
-    seconds, nanosecond = divmod(instant_ns, 1_000_000_000)
-    days, second = divmod(seconds, _DAY_S)
-    # Years that begin in March have their odd day at their end; 1970-01-01 is 719468 days after 0000-03-01.
-    era, day = divmod(days + 719_468, _ERA_DAYS)
-    year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
-    day -= 365 * year + year // 4 - year // 100
-    month = (5 * day + 2) // 153
-    return (
-        era * _ERA_YEARS + year + (month >= 10),
-        month + 3 if month < 10 else month - 9,
-        day - (153 * month + 2) // 5 + 1,
-        second // 3600,
-        second // 60 % 60,
-        second % 60,
-        nanosecond,
-    )
 
 
 def _only(value: bytes, size: int) -> int:
