@@ -122,13 +122,15 @@ class DataSet:
         shift = names.shift_days(scope.label)
         axis = axis_of(scope, windows[0].from_ns, utc=self._request.utc, shift_days=shift)
         self._axes.add(axis.since or "UTC")
-        for bed in elsewhere(self._source, scope.windows):
+        unread = elsewhere(self._source, scope.windows)
+        for bed in unread:
             why = f"what {names.bed(bed)} recorded of {subject} is in a journal of its own, which was not read"
             self._rows["left_out.csv"].append(("", "", "", why))
         outlet = Outlet(
             self._directory, self._request, self._store, self._others, self._rows["waves_index.csv"], self._saw
         )
-        one = SubjectReadings(outlet, subject, axis, self._wide_columns(windows))
+        declared = declared_of(scope, windows, unread)
+        one = SubjectReadings(outlet, subject, axis, declared, self._wide_columns(windows))
         whole = sum(window.length_ns for window in windows)
         done = 0
         try:
@@ -142,7 +144,7 @@ class DataSet:
             one.abandon()
         if not one.tally:
             raise ConfigError([f"{scope.label}: there are no readings in that time"])
-        self._describe(scope, windows, one, subject, axis)
+        self._describe(scope, one, subject, axis)
 
     def finish(self, name: str, previous: str) -> str:
         """Writes what describes the whole; returns the hash of the manifest.
@@ -213,19 +215,17 @@ class DataSet:
             for device, channel in sorted(found, key=lambda pair: (pair[1], pair[0]))
         }
 
-    def _describe(
-        self, scope: Scope, windows: Sequence[Window], one: SubjectReadings, subject: str, axis: Axis
-    ) -> None:
+    def _describe(self, scope: Scope, one: SubjectReadings, subject: str, axis: Axis) -> None:
         request, names = self._request, self._request.pseudonyms
         events = [event for window in scope.windows for event in self._source.events(window)]
         states = [*self._before(scope.windows), *events]
         one.events([event for event in events if request.shows(event)])
-        declared = declared_of(scope, windows)
-        for device, channel, bucket, start_ns, *counts in one.tally.completeness(declared):
-            start = axis.told(int(str(start_ns)) + axis.zero_ns)
-            self._rows["completeness.csv"].append((subject, names.device(str(device)), channel, bucket, start, *counts))
-        for device, channel, begin, end, cause in one.tally.gaps(declared, events):
-            told = (axis.told(begin), axis.told(end), round((end - begin) / 1e9, 3), cause)
+        for each in one.tally.completeness():
+            begin, counts = axis.told(each.begin_ns + axis.zero_ns), (each.expected, each.received, each.valid)
+            row = (subject, names.device(each.device), each.channel, each.bucket, begin, *counts, each.fraction)
+            self._rows["completeness.csv"].append(row)
+        for device, channel, begin_ns, end_ns, cause in one.tally.gaps(events):
+            told = (axis.told(begin_ns), axis.told(end_ns), round((end_ns - begin_ns) / 1e9, 3), cause)
             self._rows["gaps.csv"].append((subject, names.device(device), channel, *told))
         self._rows["clock.csv"] += facts.clock(states, axis, subject, request)
         self._rows["device_identities.csv"] += facts.identities(states, axis, subject, request)

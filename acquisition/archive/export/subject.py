@@ -65,16 +65,19 @@ class SubjectReadings:
         to: The data set.
         subject: As named there.
         axis: Time line.
+        declared: When there should be readings.
         wide: Device and channel to the name of the channel in the wide form.
     """
 
-    def __init__(self, to: Outlet, subject: str, axis: Axis, wide: Mapping[tuple[str, str], str]) -> None:
+    def __init__(
+        self, to: Outlet, subject: str, axis: Axis, declared: Sequence[Window], wide: Mapping[tuple[str, str], str]
+    ) -> None:
         self._to = to
         self._subject = subject
         self._axis = axis
         self._columns = Columns(axis)
         self._wide = wide
-        self.tally = Tally(axis)
+        self.tally = Tally(axis, declared)
         self._files: WaveFiles | None = None
         if to.request.format in _WAVE_FILES:
             self._files = _WAVE_FILES[to.request.format](to.directory, subject)
@@ -83,12 +86,12 @@ class SubjectReadings:
         """One day, or a part of it, in one bed."""
         devices = devices_of(window, None)
         day = self._axis.day(window.from_ns)
-        self._day_wide(self._day_long(source.numerics(window, devices), day), day)
-        self._day_waves(source.waves(window, devices), day)
+        numerics = self._wanted(source.numerics(window, devices), window, wave=False)
+        self._day_wide(self._day_long(numerics, day), day)
+        self._day_waves(self._wanted(source.waves(window, devices), window, wave=True), day)
 
     def _day_long(self, chunks: Iterable[Chunk], day: str) -> Iterator[Chunk]:
-        for chunk in self._wanted(chunks):
-            self.tally.add(chunk, wave=False)
+        for chunk in chunks:
             table = self._long(chunk)
             place = table.schema.get_field_index("quality")
             table = table.add_column(place, "state", self._columns.states(chunk))
@@ -122,8 +125,7 @@ class SubjectReadings:
 
     def _day_waves(self, chunks: Iterable[Chunk], day: str) -> None:
         segmenters: dict[str, Segmenter] = {}
-        for chunk in self._wanted(chunks):
-            self.tally.add(chunk, wave=True)
+        for chunk in chunks:
             if self._files is None:
                 self._to.store.add("waves", self._long(chunk), self._parts(chunk, day))
                 continue
@@ -166,10 +168,11 @@ class SubjectReadings:
         if self._files is not None:
             self._files.abandon()
 
-    def _wanted(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    def _wanted(self, chunks: Iterable[Chunk], window: Window, *, wave: bool) -> Iterator[Chunk]:
         for chunk in chunks:
             if self._to.request.wants(chunk.channel):
                 self._to.saw(chunk)
+                self.tally.add(chunk, window.bed, wave=wave)
                 yield chunk
 
     def _long(self, chunk: Chunk) -> Any:

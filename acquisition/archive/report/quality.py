@@ -131,7 +131,7 @@ def _strip(findings: Findings, key: Key) -> Element:
     name = tag("div", tag("b", name_of(key.channel)), tag("small", key.device), class_="name")
     hours = [hour for hour in findings.hours if hour.key == key]
     expected = sum(hour.expected for hour in hours)
-    whole = sum(min(hour.valid, hour.expected) for hour in hours) / expected if expected else None
+    whole = sum(hour.complete for hour in hours) / expected if expected else None
     figure = tag("div", percent(whole), class_="stat", title="valid of expected readings")
     return tag("div", name, tag("div", svg(WIDTH, HEIGHT, words, *found), class_="plot"), figure, class_="panel strip")
 
