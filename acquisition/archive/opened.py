@@ -52,10 +52,9 @@ class Archive:
         from_ns, to_ns = 0 if from_ is None else utc_ns(from_), EVER if to is None else utc_ns(to)
         if subject is None:
             return of_bed(bed or self._bed, from_ns=from_ns, to_ns=to_ns)
-        scope = of_subject(self.registry, subject, from_ns=from_ns, to_ns=to_ns, bed=bed)
         if isinstance(self.source, JournalSource):
-            one_bed(scope, self._bed)
-        return scope
+            one_bed(self.registry, bed or self._bed)
+        return of_subject(self.registry, subject, from_ns=from_ns, to_ns=to_ns, bed=bed)
 
     def query(
         self,

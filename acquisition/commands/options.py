@@ -19,7 +19,7 @@ from acquisition.archive.export.request import Request
 from acquisition.archive.influx import InfluxSource
 from acquisition.archive.opened import Archive, registry_in
 from acquisition.archive.question import checked_channels
-from acquisition.archive.scope import Scope
+from acquisition.archive.scope import Scope, told_withdrawn
 from acquisition.archive.source import JournalSource
 from acquisition.commands.journal import AnyConfigPath, JournalPath, journal_directory
 from acquisition.errors import ConfigError
@@ -105,12 +105,14 @@ class Place:
         return Archive(JournalSource(directory, whose), subjects, whose)
 
     def scope(self, archive: Archive, subject: str | None) -> Scope:
-        """Whose readings, and when.
+        """Whose readings, and when; says so where consent was withdrawn.
 
         Raises:
             ConfigError: nobody of that id, times without a zone, an empty range, beds that cannot be told apart.
         """
-        return archive.scope(subject=subject, bed=self.bed, from_=self.from_, to=self.to)
+        scope = archive.scope(subject=subject, bed=self.bed, from_=self.from_, to=self.to)
+        warn(told_withdrawn(scope.stay))
+        return scope
 
     def wanted(self) -> frozenset[str] | None:
         """The channels; None: all.

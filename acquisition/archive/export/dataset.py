@@ -27,7 +27,7 @@ from acquisition.archive.export.request import Format, Request
 from acquisition.archive.export.stores import CsvStore, ParquetStore, Store, abandon
 from acquisition.archive.export.subject import Outlet, SubjectReadings
 from acquisition.archive.export.tally import declared_of
-from acquisition.archive.scope import Scope
+from acquisition.archive.scope import Scope, told_withdrawn
 from acquisition.archive.source import JournalSource, Source, is_wave
 from acquisition.clock import SystemClock, rfc3339
 from acquisition.errors import ConfigError
@@ -125,6 +125,9 @@ class DataSet:
         unread = elsewhere(self._source, scope.windows)
         for bed in unread:
             why = f"what {names.bed(bed)} recorded of {subject} is in a journal of its own, which was not read"
+            self._rows["left_out.csv"].append(("", "", "", why))
+        if told_withdrawn(scope.stay):
+            why = f"what came of {subject} while consent was withdrawn; episodes.csv has the times"
             self._rows["left_out.csv"].append(("", "", "", why))
         outlet = Outlet(
             self._directory, self._request, self._store, self._others, self._rows["waves_index.csv"], self._saw
