@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from acquisition.archive.chunk import Chunk, Window
+from acquisition.archive.chunk import Chunk, Window, joined
 from acquisition.archive.export import side
 from acquisition.archive.export.atrium_files import AtriumFiles
-from acquisition.archive.export.axis import Axis
+from acquisition.archive.export.axis import DAY_NS, Axis
 from acquisition.archive.export.columns import FIGURES, Columns
 from acquisition.archive.export.edf_files import EdfFiles
 from acquisition.archive.export.others import OtherTable
@@ -25,7 +26,7 @@ from acquisition.archive.export.waves import WaveFiles
 from acquisition.archive.export.wfdb_files import WfdbFiles
 from acquisition.archive.extra import library
 from acquisition.archive.resample import resample
-from acquisition.archive.scope import devices_of
+from acquisition.archive.scope import EVER, devices_of
 from acquisition.archive.source import Source
 from acquisition.catalogue import Catalogue
 from acquisition.model import Event
@@ -78,6 +79,7 @@ class SubjectReadings:
         self._columns = Columns(axis)
         self._wide = wide
         self.tally = Tally(axis, declared)
+        self._waiting: dict[tuple[str, str], Chunk] = {}
         self._files: WaveFiles | None = None
         if to.request.format in _WAVE_FILES:
             self._files = _WAVE_FILES[to.request.format](to.directory, subject)
@@ -87,7 +89,7 @@ class SubjectReadings:
         devices = devices_of(window, None)
         day = self._axis.day(window.from_ns)
         numerics = self._wanted(source.numerics(window, devices), window, wave=False)
-        self._day_wide(self._day_long(numerics, day), day)
+        self._write_wide(self._but_unfinished(self._day_long(numerics, day), window.to_ns - self._axis.zero_ns))
         self._day_waves(self._wanted(source.waves(window, devices), window, wave=True), day)
 
     def _day_long(self, chunks: Iterable[Chunk], day: str) -> Iterator[Chunk]:
@@ -101,10 +103,28 @@ class SubjectReadings:
                 self._files.numerics(moved, self._to.request.pseudonyms.device(chunk.device))
             yield moved
 
-    def _day_wide(self, chunks: Iterable[Chunk], day: str) -> None:
-        usable = (each.at(each.quality < 2) for each in chunks)
-        every = self._to.request.every_ns
-        found = list(resample((each for each in usable if len(each)), every, (*FIGURES, "count")))
+    def _but_unfinished(self, chunks: Iterable[Chunk], to_ns: int) -> Iterator[Chunk]:
+        """Readings but those of the bucket that goes on after `to_ns`, which wait for the rest of it."""
+        begun_ns = to_ns // self._to.request.every_ns * self._to.request.every_ns
+        waiting, self._waiting = self._waiting, {}
+        for chunk in chunks:
+            key = chunk.device, chunk.channel
+            usable = chunk.at(chunk.quality < 2)
+            whole = joined([waiting.pop(key), usable]) if key in waiting else usable
+            cut = int(np.searchsorted(whole.time_ns, begun_ns))
+            if cut < len(whole):
+                rest = whole.at(slice(cut, None))
+                self._waiting[key] = joined([self._waiting[key], rest]) if key in self._waiting else rest
+            if cut:
+                yield whole.at(slice(0, cut))
+        for key, chunk in waiting.items():
+            if chunk.time_ns[0] < begun_ns:
+                yield chunk
+            else:
+                self._waiting[key] = chunk
+
+    def _write_wide(self, chunks: Iterable[Chunk]) -> None:
+        found = list(resample(chunks, self._to.request.every_ns, (*FIGURES, "count")))
         if not found:
             return
         starts = np.unique(np.concatenate([part.start_ns for part in found]))
@@ -118,8 +138,11 @@ class SubjectReadings:
                 column = figures.setdefault(f"{name}_{figure}", np.full(starts.size, np.nan))
                 column[where] = values
         columns = [f"{name}_{figure}" for name in self._wide.values() for figure in (*FIGURES, "count", "flagged")]
-        parts = {"subject": self._subject, "day": day}
-        self._to.store.add("numerics_wide", self._columns.wide(starts, columns, figures), parts)
+        table = self._columns.wide(starts, columns, figures)
+        edges = [0, *(np.flatnonzero(np.diff(starts // DAY_NS)) + 1).tolist(), starts.size]
+        for begin, end in pairwise(edges):
+            day = self._axis.day(int(starts[begin]) + self._axis.zero_ns)
+            self._to.store.add("numerics_wide", table.slice(begin, end - begin), {"subject": self._subject, "day": day})
         for other in self._to.others:
             other.add(self._subject, found, self._wide)
 
@@ -159,7 +182,8 @@ class SubjectReadings:
         self._to.store.add("events", pa.table({**times, **texts}), {"subject": self._subject})
 
     def close(self) -> None:
-        """Ends the files of waves."""
+        """Writes the last bucket, and ends the files of waves."""
+        self._write_wide(self._but_unfinished([], EVER))
         if self._files is not None:
             self._files.close()
 
