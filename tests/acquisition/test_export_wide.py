@@ -14,6 +14,7 @@ from acquisition.archive.chunk import Window
 from acquisition.archive.episodes.registry import Registry
 from acquisition.archive.export.dataset import export
 from acquisition.archive.export.request import Request
+from acquisition.archive.question import Question
 from acquisition.archive.resample import aggregate
 from acquisition.archive.scope import Scope
 from acquisition.archive.source import JournalSource
@@ -61,5 +62,9 @@ def test_a_bucket_has_one_row_in_the_day_in_which_it_begins(
         assert found[f"{name}_median"].tolist() == figures["median"].tolist()
     days = [np.datetime64(day) for day in found["day"].astype(str)]
     assert days == (starts // DAY).astype("datetime64[D]").tolist()
+    asked = Question(SCOPE, every_ns=every_ns, aggregates=("median", "count"))
+    answer = [each for each in asked.figures(source) if each.channel == "hr"]
+    assert np.concatenate([each.start_ns for each in answer]).tolist() == starts.tolist()
+    assert np.concatenate([each.figures["count"] for each in answer]).tolist() == figures["count"].tolist()
     omop = csv.read_csv(tmp_path / "set" / "omop" / "measurement.csv")
     assert omop.num_rows == 2 * starts.size

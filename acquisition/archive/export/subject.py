@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from acquisition.archive.chunk import Chunk, Window, joined
+from acquisition.archive.chunk import Chunk, Window
 from acquisition.archive.export import side
 from acquisition.archive.export.atrium_files import AtriumFiles
 from acquisition.archive.export.axis import DAY_NS, Axis
@@ -25,8 +25,8 @@ from acquisition.archive.export.tally import Tally
 from acquisition.archive.export.waves import WaveFiles
 from acquisition.archive.export.wfdb_files import WfdbFiles
 from acquisition.archive.extra import library
-from acquisition.archive.resample import resample
-from acquisition.archive.scope import EVER, devices_of
+from acquisition.archive.resample import Unfinished, resample
+from acquisition.archive.scope import devices_of
 from acquisition.archive.source import Source
 from acquisition.catalogue import Catalogue
 from acquisition.model import Event
@@ -79,7 +79,7 @@ class SubjectReadings:
         self._columns = Columns(axis)
         self._wide = wide
         self.tally = Tally(axis, declared)
-        self._waiting: dict[tuple[str, str], Chunk] = {}
+        self._unfinished = Unfinished(to.request.every_ns)
         self._files: WaveFiles | None = None
         if to.request.format in _WAVE_FILES:
             self._files = _WAVE_FILES[to.request.format](to.directory, subject)
@@ -89,7 +89,8 @@ class SubjectReadings:
         devices = devices_of(window, None)
         day = self._axis.day(window.from_ns)
         numerics = self._wanted(source.numerics(window, devices), window, wave=False)
-        self._write_wide(self._but_unfinished(self._day_long(numerics, day), window.to_ns - self._axis.zero_ns))
+        usable = (each.at(each.quality < 2) for each in self._day_long(numerics, day))
+        self._write_wide(self._unfinished.held_back(usable, window.to_ns - self._axis.zero_ns))
         self._day_waves(self._wanted(source.waves(window, devices), window, wave=True), day)
 
     def _day_long(self, chunks: Iterable[Chunk], day: str) -> Iterator[Chunk]:
@@ -102,26 +103,6 @@ class SubjectReadings:
             if self._files is not None:
                 self._files.numerics(moved, self._to.request.pseudonyms.device(chunk.device))
             yield moved
-
-    def _but_unfinished(self, chunks: Iterable[Chunk], to_ns: int) -> Iterator[Chunk]:
-        """Readings but those of the bucket that goes on after `to_ns`, which wait for the rest of it."""
-        begun_ns = to_ns // self._to.request.every_ns * self._to.request.every_ns
-        waiting, self._waiting = self._waiting, {}
-        for chunk in chunks:
-            key = chunk.device, chunk.channel
-            usable = chunk.at(chunk.quality < 2)
-            whole = joined([waiting.pop(key), usable]) if key in waiting else usable
-            cut = int(np.searchsorted(whole.time_ns, begun_ns))
-            if cut < len(whole):
-                rest = whole.at(slice(cut, None))
-                self._waiting[key] = joined([self._waiting[key], rest]) if key in self._waiting else rest
-            if cut:
-                yield whole.at(slice(0, cut))
-        for key, chunk in waiting.items():
-            if chunk.time_ns[0] < begun_ns:
-                yield chunk
-            else:
-                self._waiting[key] = chunk
 
     def _write_wide(self, chunks: Iterable[Chunk]) -> None:
         found = list(resample(chunks, self._to.request.every_ns, (*FIGURES, "count")))
@@ -183,7 +164,7 @@ class SubjectReadings:
 
     def close(self) -> None:
         """Writes the last bucket, and ends the files of waves."""
-        self._write_wide(self._but_unfinished([], EVER))
+        self._write_wide(self._unfinished.rest())
         if self._files is not None:
             self._files.close()
 
