@@ -46,7 +46,7 @@ def export(
     known("--format", format_, Format)
     known("--clif", clif, ["", *Mapping.shipped().device_categories])
     place.whose(subject, "data")
-    whose: list[str | None] = [*subject] if subject else [None]
+    whose: list[str | None] = [*dict.fromkeys(subject)] if subject else [None]
     archive = place.opened(whose[0])
     scopes = [place.scope(archive, each) for each in whose]
     for scope in scopes:

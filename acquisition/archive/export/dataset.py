@@ -22,7 +22,7 @@ from acquisition.archive.export.clif import ClifTable
 from acquisition.archive.export.omop import OmopTable
 from acquisition.archive.export.others import OtherTable, SmallTable
 from acquisition.archive.export.package import write_package
-from acquisition.archive.export.proof import LEDGER, enter, last_of, write_manifest
+from acquisition.archive.export.proof import LEDGER, chained, write_manifest
 from acquisition.archive.export.request import Format, Request
 from acquisition.archive.export.stores import CsvStore, ParquetStore, Store, abandon
 from acquisition.archive.export.subject import Outlet, SubjectReadings
@@ -69,11 +69,11 @@ def export(
         try:
             for number, scope in enumerate(scopes):
                 written.add(scope, partial(_share, progress, number, len(scopes)))
-            previous = last_of(ledger)
-            manifest = written.finish(out.name, previous)
+            with chained(ledger) as chain:
+                manifest = written.finish(out.name, chain.last)
+                chain.enter(manifest, rfc3339(SystemClock().now().utc_ns))
         finally:
             written.abandon()
-        enter(ledger, manifest, previous, rfc3339(SystemClock().now().utc_ns))
     return manifest
 
 
