@@ -52,7 +52,7 @@ def report(
     with written_whole(out) as partial:
         partial.write_text(page(found), encoding="utf-8")
     if painter is not None and pdf is not None:
-        print_pdf(painter, out, pdf)
+        print_pdf(painter, out, pdf, dated=not wanted.pseudonyms.active)
     if painter is not None and png is not None:
         picture(painter, out, png)
     made = ", ".join(str(path) for path in (out, pdf, png) if path is not None)
