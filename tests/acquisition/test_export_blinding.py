@@ -1,0 +1,92 @@
+"""What is left out under new names and for who is blinded, rule by rule; the whole data set is searched elsewhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from acquisition.archive.chunk import Window
+from acquisition.archive.episodes.chain import Action, Entry
+from acquisition.archive.episodes.model import Covariate, Echo, Note, Run, RunEvent, Stay
+from acquisition.archive.export import facts, side
+from acquisition.archive.export.axis import Axis
+from acquisition.archive.export.pseudonyms import Pseudonyms
+from acquisition.archive.export.request import Request
+from acquisition.archive.report.story import story_of
+from acquisition.archive.scope import Scope
+from acquisition.model import Event, EventKind
+from tests.acquisition.archive_bed import HOUR, RUN, SUBJECT, T0, S
+
+AXIS = Axis(RUN, "ECMO start")
+NEW = Pseudonyms(bytes(32), "a")
+EVERYTHING = Request(free_text=True, utc=True, unblinded=True)
+RENAMED = replace(EVERYTHING, pseudonyms=NEW)
+BLINDED = replace(EVERYTHING, unblinded=False)
+
+
+def event(text: str = "", **detail: object) -> Event:
+    return Event(device="pump", time_ns=T0, event=EventKind.ALARM, text=text, detail=detail)
+
+
+def test_each_subject_has_a_shift_of_its_own() -> None:
+    shifts = {NEW.shift_days(f"LEV-03-{number:03}") for number in range(50)}
+    assert len(shifts) > 40
+    assert min(shifts) >= 366
+
+
+def test_an_event_that_names_the_drug_in_its_detail_alone_is_kept_from_who_is_blinded() -> None:
+    told = event("rate changed", channel="inf_rate")
+    assert EVERYTHING.shows(told)
+    assert not BLINDED.shows(told)
+    assert BLINDED.shows(event("near end", channel="ecmo_flow"))
+
+
+@pytest.mark.parametrize("words", ["levosimendan started", "Simdax", "study drug off", "placebo"])
+def test_free_text_that_names_the_drug_is_kept_from_who_is_blinded(words: str) -> None:
+    assert EVERYTHING.text(words) == words
+    assert BLINDED.text(words) == ""
+    stay = Stay(SUBJECT, notes=(Note(T0, words, "dm", 1),))
+    assert story_of(stay, EVERYTHING).notes
+    assert not story_of(stay, BLINDED).notes
+
+
+def test_how_a_run_was_cannulated_and_what_was_changed_are_words_of_a_list_and_stay() -> None:
+    """An oxygenator that was changed is seen in every pressure drop; without its name nobody could tell."""
+    run = Run(from_ns=RUN, configuration="fem-fem", events=(RunEvent(T0, "oxygenator_change"), RunEvent(T0, "Dr X")))
+    stay = Stay(SUBJECT, runs=(run,), covariates=(Covariate(from_ns=T0, name="infusion", value="placebo"),))
+    asked = Request()
+    told = [(row[1], row[5]) for row in facts.episodes(stay, AXIS, SUBJECT, asked)]
+    assert told == [("ecmo_run", "fem-fem"), ("circuit_event", "oxygenator_change"), ("circuit_event", "")]
+    marks = [mark.text for mark in story_of(stay, asked).marks]
+    assert sorted(marks) == ["ECMO starts", "circuit event", "oxygenator change"]
+    assert story_of(stay, asked).runs[0].more == "fem-fem"
+    assert "placebo" in str(list(facts.episodes(stay, AXIS, SUBJECT, EVERYTHING)))
+
+
+def test_the_registrys_entries_are_shown_by_role_and_under_new_names_without_their_words() -> None:
+    def entry(number: int, subject: str, **data: object) -> Entry:
+        return Entry(number, "", T0, "jmuster", Action.NOTE, subject, "", data)
+
+    entries = [entry(1, SUBJECT, text="levosimendan on"), entry(2, SUBJECT, text="well"), entry(3, "LEV-03-099")]
+    scope = Scope(SUBJECT, (Window("b1", T0, T0 + HOUR),))
+    told = side.audit(entries, scope, AXIS, SUBJECT, BLINDED)
+    assert [(row[0], row[2], json.loads(str(row[5]))) for row in told] == [(2, "jmuster", {"text": "well"})]
+    renamed = list(side.audit(entries, scope, AXIS, "P-1", RENAMED))
+    assert [(row[0], row[5]) for row in renamed] == [(1, ""), (2, "")]
+    assert "jmuster" not in str(renamed)
+
+
+def test_under_new_names_nothing_says_where_a_device_is_or_is_a_way_back_to_its_readings() -> None:
+    link = "tcp://icu7.hospital.example:2575"
+    about = {"device": [{"id": "pump", "driver": "hl7", "link": link, "profile": "/home/jmuster/x.toml"}]}
+    ((*_, plain),) = side.devices(["pump"], replace(EVERYTHING, about=about))
+    ((name, _, profile, renamed),) = side.devices(["pump"], replace(RENAMED, about=about))
+    assert (plain, renamed, profile, name) == (link, "tcp", "x.toml", NEW.device("pump"))
+    assert RENAMED.detail(event(bed="bed-17", cause="cable")) == {"cause": "cable"}
+    assert EVERYTHING.detail(event(bed="bed-17")) == {"bed": "bed-17"}
+    frozen = {"from_ns": T0, "to_ns": T0 + S, "readings": 2, "sha256": "ab", "channels": []}
+    stay = Stay(SUBJECT, echoes=(Echo(T0, S, {"lvef": 25.0}, frozen, 1),))
+    assert "sha256" in str(list(facts.episodes(stay, AXIS, SUBJECT, EVERYTHING)))
+    assert "sha256" not in str(list(facts.episodes(stay, AXIS, "P-1", RENAMED)))
