@@ -68,14 +68,14 @@ class Question:
                 yield from resample(unfinished.held_back(part, to_ns), self.every_ns, self.aggregates)
 
     def events(self, source: Source) -> Iterator[Event]:
-        """Of the asked devices and of the daemon; none where channels are asked for."""
+        """Of the asked devices; where none are, of the daemon too. None where channels are asked for."""
         if self.channels is not None:
             return
         for window in self.scope.windows:
-            devices = devices_of(window, self.devices)
             for event in source.events(window):
                 told = self.unblinded or not tells(f"{event.text} {event.detail}")
-                if told and (devices is None or event.device in devices):
+                asked = self.devices is None or event.device in self.devices
+                if told and asked and window.hears(event.device):
                     yield event
 
     def _of(self, source: Source, window: Window) -> tuple[Iterator[Chunk], Iterator[Chunk]]:

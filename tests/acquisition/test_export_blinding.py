@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from acquisition.archive.chunk import Window
 from acquisition.archive.episodes.chain import Action, Entry
 from acquisition.archive.episodes.model import Covariate, Echo, Note, Run, RunEvent, Stay
+from acquisition.archive.episodes.registry import Registry
 from acquisition.archive.export import facts, side
 from acquisition.archive.export.axis import Axis
+from acquisition.archive.export.dataset import export
 from acquisition.archive.export.pseudonyms import Pseudonyms
 from acquisition.archive.export.request import Request
+from acquisition.archive.export.tally import cause_of
+from acquisition.archive.question import Question
+from acquisition.archive.report.gather import gather
 from acquisition.archive.report.story import story_of
 from acquisition.archive.scope import Scope
-from acquisition.model import Event, EventKind
+from acquisition.archive.source import JournalSource
+from acquisition.clock import rfc3339
+from acquisition.journal import Journal
+from acquisition.journal.cursors import Quarantined
+from acquisition.model import Event, EventKind, Numerics, Observation, json_line
 from tests.acquisition.archive_bed import HOUR, RUN, SUBJECT, T0, S
 
 AXIS = Axis(RUN, "ECMO start")
@@ -90,3 +101,54 @@ def test_under_new_names_nothing_says_where_a_device_is_or_is_a_way_back_to_its_
     stay = Stay(SUBJECT, echoes=(Echo(T0, S, {"lvef": 25.0}, frozen, 1),))
     assert "sha256" in str(list(facts.episodes(stay, AXIS, SUBJECT, EVERYTHING)))
     assert "sha256" not in str(list(facts.episodes(stay, AXIS, "P-1", RENAMED)))
+
+
+def rejected(time_ns: int, device: str = "pump", line: str = "") -> Quarantined:
+    reading = Numerics(device=device, time_ns=time_ns, values={"hr": 1.0})
+    return Quarantined("central", "field type conflict", line or json_line(reading))
+
+
+def test_what_a_sink_rejected_of_another_time_or_device_is_in_no_data_set_and_a_damaged_entry_stops_none() -> None:
+    windows = [Window("b1", T0, T0 + HOUR, ("pump",)), Window("b1", T0 + 2 * HOUR, T0 + 3 * HOUR)]
+    times = (T0 - 1, T0, T0 + HOUR - 1, T0 + HOUR, T0 + 2 * HOUR)
+    entries = [rejected(at) for at in times] + [rejected(T0, "monitor"), rejected(T0, line="{")]
+    told = side.quarantine(entries, windows, Axis(0, None), EVERYTHING)
+    assert [row[0] for row in told] == [rfc3339(at) for at in (T0, T0 + HOUR - 1, T0 + 2 * HOUR)]
+
+
+@pytest.fixture
+async def source(tmp_path: Path) -> JournalSource:
+    said: list[Observation] = [Event(device="daemon", time_ns=T0, event=EventKind.DAEMON, text="daemon")]
+    for device in ("pump", "monitor"):
+        said += [Numerics(device=device, time_ns=T0 + at * S, values={"hr": 1.0}) for at in (0, 9)]
+        said.append(Event(device=device, time_ns=T0, event=EventKind.ALARM, text=device))
+    async with Journal(tmp_path / "journal", commit_interval_s=0) as journal:
+        await journal.append(said)
+    return JournalSource(tmp_path / "journal")
+
+
+def test_events_of_a_device_that_was_not_at_the_subjects_bed_are_told_nowhere(
+    source: JournalSource, tmp_path: Path
+) -> None:
+    scope = Scope("bed", (Window(None, T0, T0 + HOUR, ("pump",)),))
+    assert [each.device for each in Question(scope).events(source)] == ["daemon", "pump"]
+    export(source, Registry(), [scope], EVERYTHING, tmp_path / "set")
+    assert {row["text"] for row in pq.read_table(tmp_path / "set" / "events").to_pylist()} == {"daemon", "pump"}
+
+
+def test_a_report_under_new_names_tells_neither_when_it_was_made_nor_which_files_are_damaged(
+    source: JournalSource,
+) -> None:
+    scope = Scope("bed", (Window(None, T0, T0 + HOUR),))
+    source.damaged.append("2026-03-14.journal: block 3")
+    plain, renamed = gather(source, scope, EVERYTHING), gather(source, scope, RENAMED)
+    assert (bool(plain.created), plain.damaged) == (True, ("2026-03-14.journal: block 3",))
+    assert (renamed.created, renamed.damaged) == ("", ())
+
+
+def test_a_silence_has_the_cause_of_its_own_channel() -> None:
+    told = [(0, 10, "cable", "hr"), (0, 4, "standby", "spo2"), (20, 30, "reboot", "")]
+    assert cause_of(told, "spo2", 0, 10) == "standby"
+    assert cause_of(told, "hr", 0, 10) == "cable"
+    assert cause_of(told, "hr", 21, 25) == "reboot"
+    assert cause_of(told, "hr", 10, 20) == "unknown"

@@ -220,7 +220,9 @@ class DataSet:
 
     def _describe(self, scope: Scope, one: SubjectReadings, subject: str, axis: Axis) -> None:
         request, names = self._request, self._request.pseudonyms
-        events = [event for window in scope.windows for event in self._source.events(window)]
+        events = [
+            event for window in scope.windows for event in self._source.events(window) if window.hears(event.device)
+        ]
         states = [*self._before(scope.windows), *events]
         one.events([event for event in events if request.shows(event)])
         for each in one.tally.completeness():
@@ -237,13 +239,14 @@ class DataSet:
             self._rows["episodes.csv"] += facts.episodes(scope.stay, axis, subject, request)
             self._rows["audit.csv"] += side.audit(self._registry.entries, scope, axis, subject, request)
         if isinstance(self._source, JournalSource):
-            self._rows["quarantine.csv"] += side.quarantine(self._source.rejected(), scope, axis, request)
+            held = [window for window in scope.windows if self._source.holds(window)]
+            self._rows["quarantine.csv"] += side.quarantine(self._source.rejected(), held, axis, request)
 
     def _before(self, windows: Sequence[Window]) -> Iterator[Event]:
         """What still held when the subject came, or what is asked for begins; told at that time."""
         for window in windows:
             earlier = self._source.events(replace(window, from_ns=0, to_ns=window.from_ns), facts.BEFORE)
-            for event in facts.still_true(earlier):
+            for event in facts.still_true(each for each in earlier if window.hears(each.device)):
                 yield event.model_copy(update={"time_ns": window.from_ns})
 
 

@@ -170,7 +170,7 @@ class Tally:
                 for window in expected:
                     first, last = max(begin, window.from_ns), min(end, window.to_ns)
                     if first < last:
-                        yield device, channel, first, last, _cause(told[device], channel, first, last)
+                        yield device, channel, first, last, cause_of(told[device], channel, first, last)
 
     def _in_time(self, chunk: Chunk) -> NDArray[np.bool_]:
         """Which of its readings fall into the declared time."""
@@ -222,7 +222,8 @@ def _ended(to_ns: int | None, last_ns: int) -> int:
     return last_ns if to_ns is None or to_ns >= EVER else to_ns
 
 
-def _cause(told: Iterable[tuple[int, int, str, str]], channel: str, first: int, last: int) -> str:
+def cause_of(told: Iterable[tuple[int, int, str, str]], channel: str, first: int, last: int) -> str:
+    """What was told of most of a silence: from, to, cause, and the channel where it was of one alone."""
     best, longest = "unknown", 0
     for begin, end, cause, of in told:
         shared = min(end, last) - max(begin, first)

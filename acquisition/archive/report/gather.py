@@ -66,7 +66,7 @@ def gather(
     tally = reading.tally
     if not tally:
         raise nothing
-    events = [event for window in scope.windows for event in source.events(window, KINDS)]
+    events = [event for window in scope.windows for event in source.events(window, KINDS) if window.hears(event.device)]
     shown = [event for event in events if request.shows(event)]
     return Findings(
         label=names.subject(scope.label) if scope.stay is not None else names.bed(scope.label),
