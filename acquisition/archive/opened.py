@@ -51,10 +51,15 @@ class Archive:
         """
         from_ns, to_ns = 0 if from_ is None else utc_ns(from_), EVER if to is None else utc_ns(to)
         if subject is None:
-            return of_bed(bed or self._bed, from_ns=from_ns, to_ns=to_ns)
-        if isinstance(self.source, JournalSource):
-            one_bed(self.registry, bed or self._bed)
-        return of_subject(self.registry, subject, from_ns=from_ns, to_ns=to_ns, bed=bed)
+            scope = of_bed(bed or self._bed, from_ns=from_ns, to_ns=to_ns)
+        else:
+            if isinstance(self.source, JournalSource):
+                one_bed(self.registry, bed or self._bed)
+            scope = of_subject(self.registry, subject, from_ns=from_ns, to_ns=to_ns, bed=bed)
+        if isinstance(self.source, InfluxSource):
+            for each in scope.beds or (None,):
+                self.source.told_apart(each)
+        return scope
 
     def query(
         self,
