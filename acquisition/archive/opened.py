@@ -9,7 +9,7 @@ from typing import Any
 from acquisition.archive import frames
 from acquisition.archive.chunk import Window
 from acquisition.archive.episodes.events import registries
-from acquisition.archive.episodes.registry import Registry, registry_path
+from acquisition.archive.episodes.registry import Joined, Registry, registry_path
 from acquisition.archive.influx import InfluxSource
 from acquisition.archive.question import Question, checked_channels
 from acquisition.archive.resample import checked_aggregates, duration_ns
@@ -146,14 +146,14 @@ def open_archive(
 
 
 def registry_in(source: Source) -> Registry:
-    """The registry that travelled as events into a database; the longest where there are several.
+    """The registries that travelled as events into a database, as one: each bed's service has its own.
 
     Raises:
         EpisodeError: an entry was changed or is missing.
         AcquisitionError: the source cannot be read.
     """
-    found = registries(source.events(Window(None, 0, EVER), [EventKind.EPISODE])).values()
-    return max(found, key=lambda registry: len(registry.entries), default=Registry())
+    found = list(registries(source.events(Window(None, 0, EVER), [EventKind.EPISODE])).values())
+    return found[0] if len(found) == 1 else Joined(found)
 
 
 def utc_ns(text: str) -> int:
