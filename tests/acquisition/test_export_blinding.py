@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from acquisition.archive.export import facts, side
 from acquisition.archive.export.axis import Axis
 from acquisition.archive.export.dataset import export
 from acquisition.archive.export.pseudonyms import Pseudonyms
-from acquisition.archive.export.request import Request
+from acquisition.archive.export.request import Format, Request
 from acquisition.archive.export.tally import cause_of
 from acquisition.archive.question import Question
 from acquisition.archive.report.gather import gather
@@ -152,3 +153,41 @@ def test_a_silence_has_the_cause_of_its_own_channel() -> None:
     assert cause_of(told, "hr", 0, 10) == "cable"
     assert cause_of(told, "hr", 21, 25) == "reboot"
     assert cause_of(told, "hr", 10, 20) == "unknown"
+
+
+def test_a_question_about_events_keeps_from_who_is_blinded_what_names_the_drug(
+    source: JournalSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [event("levosimendan on"), event("on", channel="inf_rate"), event("near end")]
+    monkeypatch.setattr(source, "events", lambda window: iter(said))
+    scope = Scope("bed", (Window(None, T0, T0 + HOUR),))
+    assert [each.text for each in Question(scope).events(source)] == ["near end"]
+    assert len(list(Question(scope, unblinded=True).events(source))) == 3
+
+
+def test_a_device_that_was_not_at_the_subjects_bed_cannot_be_asked_for(source: JournalSource) -> None:
+    scope = Scope("bed", (Window(None, T0, T0 + HOUR, ("pump",)),))
+    assert {each.device for each in Question(scope).readings(source)} == {"pump"}
+    assert list(Question(scope, devices=frozenset({"monitor"})).readings(source)) == []
+    both = Question(scope, devices=frozenset({"monitor", "pump"})).readings(source)
+    assert {each.device for each in both} == {"pump"}
+
+
+def test_the_name_of_the_directory_is_nowhere_in_a_data_set_under_new_names(
+    source: JournalSource, tmp_path: Path
+) -> None:
+    scope = Scope("bed-17", (Window(None, T0, T0 + HOUR),))
+    export(source, Registry(), [scope], RENAMED, tmp_path / SUBJECT)
+    assert all(SUBJECT.encode() not in path.read_bytes().upper() for path in (tmp_path / SUBJECT).glob("*.*"))
+
+
+async def test_no_text_of_an_event_is_a_formula_in_csv(source: JournalSource, tmp_path: Path) -> None:
+    async with Journal(tmp_path / "journal", commit_interval_s=0) as journal:
+        await journal.append([event('=HYPERLINK("http://x")')])
+    asked = replace(EVERYTHING, format=Format.CSV)
+    scope = Scope("bed-17", (Window(None, T0, T0 + HOUR),))
+    export(JournalSource(tmp_path / "journal"), Registry(), [scope], asked, tmp_path / "set")
+    with (tmp_path / "set" / "events.csv").open(newline="", encoding="utf-8") as file:
+        texts = {row["text"] for row in csv.DictReader(file)}
+    assert '\'=HYPERLINK("http://x")' in texts
+    assert not [text for text in texts if text.startswith("=")]
