@@ -49,7 +49,9 @@ class Place:
             help="User there; the password, or without a user the token, is taken from ECMO_DAQ_INFLUX_SECRET."
         ),
     ] = None
-    site: Annotated[str | None, typer.Option(help="Of this site only (InfluxDB).")] = None
+    site: Annotated[
+        str | None, typer.Option(help="Of this site only (InfluxDB); by default that of the configuration.")
+    ] = None
     registry: Annotated[
         Path | None, typer.Option(help="Registry of episodes; by default the one beside the journal.")
     ] = None
@@ -88,7 +90,8 @@ class Place:
             if self.journal is not None:
                 raise ConfigError(["give one of: --journal, --influx"])
             secret = os.environ.get("ECMO_DAQ_INFLUX_SECRET")
-            source = InfluxSource(self.influx, self.database, Credentials(self.user, secret), self.site)
+            site = self.site or self.about.get("site", {}).get("site")
+            source = InfluxSource(self.influx, self.database, Credentials(self.user, secret), site)
             beside = None if self.config is None else registry_path(journal_directory(self.config, None))
             if place := self.registry or beside:
                 return Archive(source, Registry.open(place))

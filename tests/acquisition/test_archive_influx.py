@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from acquisition.archive.chunk import Chunk, Window
 from acquisition.archive.episodes.registry import Registry
 from acquisition.archive.influx import CHUNK_ROWS, InfluxSource
 from acquisition.archive.opened import Archive
+from acquisition.commands.options import Place
 from acquisition.errors import ConfigError, SinkRefusedError, SinkUnavailableError
 from acquisition.sinks.influxdb_servers import Credentials
+from tests.acquisition.archive_bed import write_config
 from tests.acquisition.scripted_influx import Answer, scripted_influx
 
 S = 1_000_000_000
@@ -155,12 +159,19 @@ async def test_two_beds_are_never_read_as_one(
     assert all(('"site" = ' in each) == (site is not None) for each in questions)
 
 
-async def test_readings_are_of_the_named_site_alone() -> None:
-    async with scripted_influx(
-        FIELDS, DEVICES, end(T0), end(T0), answer([series("time hr", [[T0, 1.0]], GOOD)])
-    ) as server:
-        source = InfluxSource(server.url, "ecmo", site="par'is")
+@pytest.mark.parametrize(
+    ("words", "site"), [({"site": "par'is"}, "par\\'is"), ({"config": Path("bed.toml")}, "site-paris")]
+)
+async def test_readings_are_of_the_named_site_alone_or_of_that_of_the_configuration(
+    words: dict[str, Any], site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(tmp_path)
+    (tmp_path / "journal").mkdir()
+    monkeypatch.chdir(tmp_path)
+    found = answer([series("time hr", [[T0, 1.0]], GOOD)])
+    async with scripted_influx(FIELDS, DEVICES, end(T0), end(T0), found) as server:
+        source = Place(influx=server.url, **words).opened(None).source
         await asyncio.to_thread(lambda: list(source.numerics(BED)))
         questions = [each.query["q"] for each in server.requests]
-    assert all("\"site\" = 'par\\'is'" in each for each in questions if each.startswith("SELECT"))
+    assert all(f"\"site\" = '{site}'" in each for each in questions if each.startswith("SELECT"))
     assert sum(each.startswith("SELECT") for each in questions) == 3
