@@ -92,3 +92,26 @@ def test_nothing_is_expected_from_a_bed_whose_journal_was_not_read() -> None:
     scope = Scope("LEV-03-012", windows, Stay("LEV-03-012", beds, (Run(from_ns=T0 + MINUTE),)))
     assert declared_of(scope, windows, ["b2"]) == [Window("b1", T0 + MINUTE, T0 + HOUR)]
     assert declared_of(scope, windows, [])[1] == windows[1]
+
+
+@pytest.mark.parametrize(
+    ("wave", "every", "silence", "told"),
+    [
+        (False, S, 5 * S, False),
+        (False, S, 5 * S + 1, True),
+        (False, 10 * S, 30 * S, False),
+        (False, 10 * S, 30 * S + 1, True),
+        (True, S // 100, S, False),
+        (True, S // 100, S + 1, True),
+    ],
+)
+def test_a_gap_is_longer_than_three_periods_and_five_seconds_or_one_of_a_wave(
+    wave: bool, every: int, silence: int, told: bool
+) -> None:
+    first = readings(0, MINUTE, every)
+    again = int(first.time_ns[-1]) - T0 + silence
+    made = Tally(AXIS, [Window("b1", T0, T0 + again + MINUTE)])
+    for chunk in (first, readings(again, again + MINUTE, every)):
+        made.add(chunk, "b1", wave=wave)
+    gaps = [(begin, end) for _, _, begin, end, _ in made.gaps([])]
+    assert gaps == ([(int(first.time_ns[-1]), T0 + again)] if told else [])
