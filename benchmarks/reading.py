@@ -11,7 +11,8 @@ from benchmarks.export_speed import child
 from benchmarks.processes import READERS, NotMeasuredError, scratch
 from benchmarks.result import Result
 
-HOURS = 1
+HOURS = 3
+"""In less, finding the files and asking for them weighs as much as reading them does."""
 PEERS = ("atriumdb", "vitaldb")
 WAYS = (("pandas", "Parquet"), ("polars", "Parquet"), ("DuckDB", "Parquet"), ("open_archive", "journal"))
 """What reads ours, and from what: the directory `waves` of an exported data set, or the journal of the bed."""
