@@ -106,6 +106,11 @@ async def withdrawn(tmp_path: Path) -> Path:
     drafts += [
         Draft(Action.NOTE, SUBJECT, {"time_ns": T0 + HOUR + 1, "text": "asked again"}),
         Draft(Action.COVARIATE_START, SUBJECT, {"from_ns": T0 + HOUR, "name": "prone", "value": "yes"}),
+        Draft(
+            Action.ECHO,
+            SUBJECT,
+            {"time_ns": T0 + HOUR + 2, "uncertainty_ns": 1, "values": {"tdsa": 9.5}, "snapshot": None},
+        ),
     ]
     record(registry_path(journal), drafts, actor="dm", now_ns=T0 + 9 * HOUR)
     return journal
@@ -119,6 +124,9 @@ def test_what_came_while_consent_was_withdrawn_is_in_no_answer(run: Run, withdra
     assert all(at < HOUR or HOUR * 1.5 <= at < HOUR * 2.5 for at in times)
     assert f"{SUBJECT}: without consent from 2026-03-14T17:00:00.000Z to 2026-03-14T17:30:00.000Z and from" in err
 
+    code, out, _ = run("query", *words, "--to", "2026-03-14T16:30:00Z")
+    assert (code, len(rows(out))) == (0, 180)
+
     code, _, err = run("export", *words, "--out", tmp_path / "set", "--free-text", "--format", "csv")
     assert (code, "left out" in err) == (0, True), err
     numerics = rows((tmp_path / "set" / "numerics_long.csv").read_text())
@@ -128,6 +136,7 @@ def test_what_came_while_consent_was_withdrawn_is_in_no_answer(run: Run, withdra
     assert "while consent was withdrawn" in (tmp_path / "set" / "left_out.csv").read_text()
     facts = {(row["what"], row["name"]) for row in rows((tmp_path / "set" / "episodes.csv").read_text())}
     assert ("covariate", "prone") not in facts
+    assert {name for what, name in facts if what == "echo"} == {"lvef", "lvot_vti"}
     assert "asked again" not in (tmp_path / "set" / "episodes.csv").read_text()
 
     assert run("report", *words, "--out", tmp_path / "x.html")[0] == 0

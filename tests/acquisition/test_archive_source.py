@@ -60,10 +60,13 @@ async def test_each_sample_keeps_its_time_value_and_quality_among_blocks_that_di
     blocks = [
         waveform(T0, [1, MISSING_COUNT, 3], period_ns=S),
         waveform(T0 + 3 * S, [4, 5], period_ns=S).model_copy(update={"quality": Quality.BAD}),
-        waveform(T0 + 5 * S - 7, [6, 7], period_ns=S),
+        waveform(T0 + 5 * S, [6, 7], period_ns=S),
         waveform(T0 + 6 * S - 7, [MISSING_COUNT, 9], period_ns=S),
         waveform(T0 + 8 * S, [10, 11], period_ns=S // 2).model_copy(update={"scale": 0.25, "offset": -3.0}),
         waveform(T0 + 10 * S, [12], period_ns=S),
+        waveform(T0 + 11 * S, [13], period_ns=S).model_copy(update={"scale": 0.5}),
+        waveform(T0 + 12 * S, [14, 15, 16], period_ns=S),
+        waveform(T0 + 13 * S - 7, [17, 18], period_ns=S),
     ]
     async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
         for block in blocks:
