@@ -83,6 +83,16 @@ async def test_each_sample_keeps_its_time_value_and_quality_among_blocks_that_di
     assert (chunk.period_ns, chunk.scale, chunk.offset) == (None, None, None)
 
 
+async def test_blocks_that_interleave_are_cut_where_a_slice_ends(tmp_path: Path) -> None:
+    """Those of a device whose clock runs fast overlap with the ones before."""
+    async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
+        await journal.append([waveform(T0 + 598 * S, [0, 2, 4, 6], period_ns=S)])
+        await journal.append([waveform(T0 + 599 * S - 7, [1, 3, 5], period_ns=S)])
+    early, late = JournalSource(tmp_path).waves(ALL)
+    assert np.round(early.values / 0.1).tolist() == [0, 1, 2, 3]
+    assert np.round(late.values / 0.1).tolist() == [4, 5, 6]
+
+
 async def test_a_sample_that_was_not_sent_is_in_no_chunk(tmp_path: Path) -> None:
     async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
         await journal.append([waveform(T0, [1, MISSING_COUNT, 3], period_ns=S)])
