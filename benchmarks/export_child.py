@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from pyarrow import parquet
 
 from acquisition.archive import open_archive
 from acquisition.archive.episodes.registry import Registry
@@ -70,20 +69,6 @@ def _export(directory: Path, form: str) -> dict[str, float]:
     return {"rate": samples / (time.perf_counter() - start), "mb": _megabytes()}
 
 
-def _read(data_set: Path, copy: Path) -> dict[str, float]:
-    """Every wave with its times into numpy; leaves the values for the peers."""
-    start = time.perf_counter()
-    found = []
-    for name in WAVES:
-        for path in sorted((data_set / "waves").glob(f"subject=*/day=*/channel={name}/*.parquet")):
-            table = parquet.ParquetFile(path).read(columns=["time_ns", "value"])
-            found.append((table.column("time_ns").to_numpy(), table.column("value").to_numpy()))
-    seconds = time.perf_counter() - start
-    values = np.array([values for _, values in found])
-    np.save(copy, values)
-    return {"rate": values.size / seconds, "mb": _megabytes()}
-
-
 def _query(directory: Path, days: int) -> dict[str, float]:
     begin = T0 + days // 2 * 24 * 3600 * S
     start = time.perf_counter()
@@ -123,8 +108,6 @@ def main(step: str, directory: str, argument: str, kind: str = "") -> None:
     figures: dict[str, float] = {}
     if step == "fill":
         asyncio.run(_fill(Path(directory), int(argument), waves=kind == "waves"))
-    elif step == "read":
-        figures = _read(Path(directory), Path(argument))
     elif step == "export":
         figures = _export(Path(directory), argument)
     elif step == "command":

@@ -38,9 +38,9 @@ def measure(hours: int = HOURS, long_hours: int = LONG_HOURS, days: int = RUN_DA
     ]  # fmt: skip
 
 
-def child(*arguments: object) -> dict[str, float]:
-    """What a step of `benchmarks.export_child` prints."""
-    command = [sys.executable, "-m", "benchmarks.export_child", *map(str, arguments)]
+def child(*arguments: object, of: str = "export_child") -> dict[str, float]:
+    """What a step of `benchmarks.export_child`, or of another such module, prints."""
+    command = [sys.executable, "-m", f"benchmarks.{of}", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(BUILD.parent)}
     done = subprocess.run(command, cwd=BUILD.parent, env=environment, check=True, text=True, stdout=subprocess.PIPE)
     figures: dict[str, float] = json.loads(done.stdout)

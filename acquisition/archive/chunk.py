@@ -36,6 +36,10 @@ class Window:
         """Nanoseconds from its beginning to its end."""
         return max(0, self.to_ns - self.from_ns)
 
+    def hears(self, device: str) -> bool:
+        """Whether what this device tells is meant; the daemon speaks of all."""
+        return not self.devices or device in self.devices or device == "daemon"
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:

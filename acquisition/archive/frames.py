@@ -32,14 +32,15 @@ def of_readings(chunks: Iterable[Chunk]) -> Any:
     )
     batches = []
     for chunk in chunks:
-        state = np.zeros(len(chunk), np.int32) if chunk.state is None else chunk.state.astype(np.int32)
+        missing = np.isnan(chunk.values)
+        device, channel, unit = _words(pa, chunk.device, chunk.channel, len(chunk))
         columns = [
             pa.array(chunk.time_ns.view("datetime64[ns]"), pa.timestamp("ns", "UTC")),
-            _constant(pa, chunk.device, len(chunk)),
-            _constant(pa, chunk.channel, len(chunk)),
-            pa.array(chunk.values, mask=np.isnan(chunk.values)),
-            _constant(pa, Catalogue.shipped().unit(chunk.channel), len(chunk)),
-            pa.DictionaryArray.from_arrays(pa.array(state - 1, mask=state == 0), pa.array(STATES[1:])),
+            device,
+            channel,
+            pa.array(chunk.values, mask=missing if missing.any() else None),
+            unit,
+            _states(pa, chunk),
             pa.DictionaryArray.from_arrays(pa.array(chunk.quality.astype(np.int32)), pa.array(QUALITIES)),
         ]
         batches.append(pa.Table.from_arrays(columns, schema=schema))
@@ -57,10 +58,7 @@ def of_figures(parts: Iterable[Buckets], names: Iterable[str]) -> Any:
         pa.Table.from_arrays(
             [
                 pa.array(part.start_ns.view("datetime64[ns]"), pa.timestamp("ns", "UTC")),
-                *(
-                    _constant(pa, word, len(part))
-                    for word in (part.device, part.channel, Catalogue.shipped().unit(part.channel))
-                ),
+                *_words(pa, part.device, part.channel, len(part)),
                 *(pa.array(figure) for figure in part.figures.values()),
             ],
             schema=schema,
@@ -87,5 +85,15 @@ def turned(table: Any, kind: Kind) -> Any:
     raise ValueError(f"{kind!r}: use arrow, pandas or polars")
 
 
-def _constant(pa: Any, word: str, size: int) -> Any:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int32)), pa.array([word]))
+def _states(pa: Any, chunk: Chunk) -> Any:
+    if chunk.state is None:
+        return pa.nulls(len(chunk), pa.dictionary(pa.int32(), pa.string()))
+    state = chunk.state.astype(np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(state - 1, mask=state == 0), pa.array(STATES[1:]))
+
+
+def _words(pa: Any, device: str, channel: str, size: int) -> list[Any]:
+    """The columns device, channel and unit; one array of indices serves all three."""
+    first = pa.array(np.zeros(size, np.int32))
+    words = (device, channel, Catalogue.shipped().unit(channel))
+    return [pa.DictionaryArray.from_arrays(first, pa.array([word])) for word in words]

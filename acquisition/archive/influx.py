@@ -52,6 +52,26 @@ class InfluxSource:
         self._auth = auth or Credentials()
         self._site = site
 
+    def told_apart(self, bed: str | None) -> None:
+        """Refuses to read two beds as one: beds of two sites with one name, or all that there are.
+
+        Args:
+            bed: Whose readings; None: nobody said.
+
+        Raises:
+            ConfigError: there is more than one.
+            AcquisitionError: it cannot be read.
+        """
+        for key, named, option in (("site", self._site, "--site"), ("bed", bed, "--bed or --subject")):
+            if named is not None:
+                continue
+            terms = [f'"{tag}" = {_string(value)}' for tag, value in (("site", self._site), ("bed", bed)) if value]
+            where = f" WHERE {' AND '.join(terms)}" if terms else ""
+            found = sorted({each for name in ("numerics", "waves") for each in self._tags(name, key, where)})
+            if len(found) > 1:
+                whose = f"{bed} is at" if bed is not None else "there are"
+                raise ConfigError([f"{whose} more than one {key}: {', '.join(found)}; give {option}"])
+
     def series(self, window: Window) -> list[Series]:
         """See `Source.series`; exactly those in the window."""
         found: set[Series] = set()
@@ -172,9 +192,12 @@ class InfluxSource:
 
     def _devices(self, measurement: str, window: Window, devices: Collection[str] | None) -> list[str]:
         beds = f' WHERE "bed" = {_string(window.bed)}' if window.bed is not None else ""
-        answer = self._rows(f'SHOW TAG VALUES FROM "{measurement}" WITH KEY = "device"{beds}')
-        found = {row[-1] for _, _, rows in answer for row in rows}
+        found = self._tags(measurement, "device", beds)
         return sorted(device for device in found if devices is None or device in devices)
+
+    def _tags(self, measurement: str, key: str, where: str) -> set[str]:
+        answer = self._rows(f'SHOW TAG VALUES FROM "{measurement}" WITH KEY = "{key}"{where}')
+        return {row[-1] for _, _, rows in answer for row in rows}
 
     def _fields(self, measurement: str) -> list[str]:
         return [row[0] for _, _, rows in self._rows(f'SHOW FIELD KEYS FROM "{measurement}"') for row in rows]

@@ -9,7 +9,7 @@ from typing import Any
 from acquisition.archive import frames
 from acquisition.archive.chunk import Window
 from acquisition.archive.episodes.events import registries
-from acquisition.archive.episodes.registry import Registry, registry_path
+from acquisition.archive.episodes.registry import Joined, Registry, registry_path
 from acquisition.archive.influx import InfluxSource
 from acquisition.archive.question import Question, checked_channels
 from acquisition.archive.resample import checked_aggregates, duration_ns
@@ -51,10 +51,14 @@ class Archive:
         """
         from_ns, to_ns = 0 if from_ is None else utc_ns(from_), EVER if to is None else utc_ns(to)
         if subject is None:
-            return of_bed(bed or self._bed, from_ns=from_ns, to_ns=to_ns)
-        scope = of_subject(self.registry, subject, from_ns=from_ns, to_ns=to_ns, bed=bed)
-        if isinstance(self.source, JournalSource):
-            one_bed(scope, self._bed)
+            scope = of_bed(bed or self._bed, from_ns=from_ns, to_ns=to_ns)
+        else:
+            if isinstance(self.source, JournalSource):
+                one_bed(self.registry, bed or self._bed)
+            scope = of_subject(self.registry, subject, from_ns=from_ns, to_ns=to_ns, bed=bed)
+        if isinstance(self.source, InfluxSource):
+            for each in scope.beds or (None,):
+                self.source.told_apart(each)
         return scope
 
     def query(
@@ -142,14 +146,14 @@ def open_archive(
 
 
 def registry_in(source: Source) -> Registry:
-    """The registry that travelled as events into a database; the longest where there are several.
+    """The registries that travelled as events into a database, as one: each bed's service has its own.
 
     Raises:
         EpisodeError: an entry was changed or is missing.
         AcquisitionError: the source cannot be read.
     """
-    found = registries(source.events(Window(None, 0, EVER), [EventKind.EPISODE])).values()
-    return max(found, key=lambda registry: len(registry.entries), default=Registry())
+    found = list(registries(source.events(Window(None, 0, EVER), [EventKind.EPISODE])).values())
+    return found[0] if len(found) == 1 else Joined(found)
 
 
 def utc_ns(text: str) -> int:

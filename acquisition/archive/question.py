@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from acquisition.archive.chunk import Chunk, Window
 from acquisition.archive.export.blinding import CHANNELS, tells
-from acquisition.archive.resample import Buckets, resample
-from acquisition.archive.scope import Scope, devices_of
+from acquisition.archive.resample import Buckets, Unfinished, resample
+from acquisition.archive.scope import EVER, Scope, devices_of
 from acquisition.archive.source import Source, is_wave
 from acquisition.catalogue import Catalogue
 from acquisition.errors import ConfigError
@@ -54,35 +54,38 @@ class Question:
                 yield from part
 
     def figures(self, source: Source) -> Iterator[Buckets]:
-        """Of the buckets of each bed.
+        """Of the buckets of each bed; one in which the subject was moved is of both.
 
         Raises:
             ValueError: the question has no length of a bucket.
         """
         if self.every_ns is None:
             raise ValueError("no length of a bucket")
+        numerics, waves = Unfinished(self.every_ns), Unfinished(self.every_ns)
         for window in self.scope.windows:
-            for part in self._of(source, window):
-                yield from resample(part, self.every_ns, self.aggregates)
+            to_ns = EVER if window is self.scope.windows[-1] else window.to_ns
+            for unfinished, part in zip((numerics, waves), self._of(source, window), strict=True):
+                yield from resample(unfinished.held_back(part, to_ns), self.every_ns, self.aggregates)
 
     def events(self, source: Source) -> Iterator[Event]:
-        """Of the asked devices and of the daemon; none where channels are asked for."""
+        """Of the asked devices; where none are, of the daemon too. None where channels are asked for."""
         if self.channels is not None:
             return
         for window in self.scope.windows:
-            devices = devices_of(window, self.devices)
             for event in source.events(window):
                 told = self.unblinded or not tells(f"{event.text} {event.detail}")
-                if told and (devices is None or event.device in devices):
+                asked = self.devices is None or event.device in self.devices
+                if told and asked and window.hears(event.device):
                     yield event
 
-    def _of(self, source: Source, window: Window) -> Iterator[Iterator[Chunk]]:
+    def _of(self, source: Source, window: Window) -> tuple[Iterator[Chunk], Iterator[Chunk]]:
+        """Numerics, and waves."""
         devices = devices_of(window, self.devices)
         numerics, waves = _kinds(self.channels)
-        if numerics is None or numerics:
-            yield self._kept(source.numerics(window, devices, numerics))
-        if waves is None or waves:
-            yield self._kept(source.waves(window, devices, waves))
+        return (
+            self._kept(iter(()) if numerics == frozenset() else source.numerics(window, devices, numerics)),
+            self._kept(iter(()) if waves == frozenset() else source.waves(window, devices, waves)),
+        )
 
     def _kept(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         kept = (chunk.at_least(self.quality) for chunk in chunks if self.unblinded or chunk.channel not in CHANNELS)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from acquisition.archive.chunk import Chunk
+from acquisition.archive.chunk import Chunk, joined
 from acquisition.errors import ConfigError
 from acquisition.mistakes import nearest
 
@@ -162,6 +162,42 @@ def resample(chunks: Iterable[Chunk], every_ns: int, names: Sequence[str]) -> It
         if cut:
             yield _buckets(present.at(slice(0, cut)), every_ns, names)
     yield from _closed(held, every_ns, names)
+
+
+class Unfinished:
+    """Readings of buckets that go on where a day or the stay in a bed ends; they wait for the rest of them.
+
+    Args:
+        every_ns: Length of a bucket.
+    """
+
+    def __init__(self, every_ns: int) -> None:
+        self._every_ns = every_ns
+        self._waiting: dict[tuple[str, str], Chunk] = {}
+
+    def held_back(self, chunks: Iterable[Chunk], to_ns: int) -> Iterator[Chunk]:
+        """What waits and these chunks, but for the bucket that goes on after `to_ns`."""
+        begun_ns = to_ns // self._every_ns * self._every_ns
+        before, self._waiting = self._waiting, {}
+        for chunk in chunks:
+            key = chunk.device, chunk.channel
+            whole = joined([before.pop(key), chunk]) if key in before else chunk
+            cut = int(np.searchsorted(whole.time_ns, begun_ns))
+            if cut < len(whole):
+                rest = whole.at(slice(cut, None))
+                self._waiting[key] = joined([self._waiting[key], rest]) if key in self._waiting else rest
+            if cut:
+                yield whole.at(slice(0, cut))
+        for key, chunk in before.items():
+            if chunk.time_ns[0] < begun_ns:
+                yield chunk
+            else:
+                self._waiting[key] = chunk
+
+    def rest(self) -> Iterator[Chunk]:
+        """What waits still."""
+        yield from self._waiting.values()
+        self._waiting = {}
 
 
 def _closed(held: dict[tuple[str, str], Chunk], every_ns: int, names: Sequence[str]) -> Iterator[Buckets]:

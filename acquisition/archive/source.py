@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -159,6 +159,7 @@ class JournalSource:
     ) -> Iterator[Chunk]:
         """See `Source.waves`."""
         for device in self._devices(window, devices):
+            blocks: defaultdict[str, list[Waveform]] = defaultdict(list)
             held: defaultdict[str, list[Chunk]] = defaultdict(list)
             end_ns = 0
             for each in self._reader.query(
@@ -167,12 +168,12 @@ class JournalSource:
                 if not isinstance(each, Waveform):
                     continue
                 while each.time_ns >= end_ns:
+                    _take_up(blocks, held)
                     yield from _before(held, end_ns)
                     reached = min((parts[0].time_ns[0] for parts in held.values() if parts), default=each.time_ns)
                     end_ns = (int(reached) // WAVES_NS + 1) * WAVES_NS
-                chunk = _chunk(each)
-                if len(chunk):
-                    held[each.channel].append(chunk)
+                blocks[each.channel].append(each)
+            _take_up(blocks, held)
             while any(held.values()):
                 yield from _before(held, end_ns)
                 end_ns += WAVES_NS
@@ -214,18 +215,33 @@ def _first_ns(observation: Observation) -> int | None:
     return observation.time_ns + int(present[0]) * observation.period_ns if present.size else None
 
 
-def _chunk(wave: Waveform) -> Chunk:
-    counts = wave.counts
+def _take_up(blocks: defaultdict[str, list[Waveform]], held: defaultdict[str, list[Chunk]]) -> None:
+    """Blocks as chunks, all at once that are alike: numpy wants long arrays, and a block has some thousand samples."""
+    for channel, waves in blocks.items():
+        for _, alike in groupby(waves, key=lambda wave: (wave.period_ns, wave.scale, wave.offset)):
+            chunk = _chunk(list(alike))
+            if len(chunk):
+                held[channel].append(joined([chunk]))
+    blocks.clear()
+
+
+def _chunk(waves: Sequence[Waveform]) -> Chunk:
+    """Blocks of one channel, period and scale."""
+    first = waves[0]
+    counts = np.concatenate([wave.counts for wave in waves])
+    sizes = np.array([wave.counts.size for wave in waves])
+    begin = np.cumsum(sizes) - sizes
+    shift_ns = np.array([wave.time_ns for wave in waves], np.int64) - begin * first.period_ns
     chunk = Chunk(
-        wave.device,
-        wave.channel,
-        wave.time_ns + np.arange(counts.size, dtype=np.int64) * wave.period_ns,
-        in_units(counts, wave.scale, wave.offset),
-        np.full(counts.size, _QUALITY[wave.quality.value], np.uint8),
+        first.device,
+        first.channel,
+        np.repeat(shift_ns, sizes) + np.arange(counts.size, dtype=np.int64) * first.period_ns,
+        in_units(counts, first.scale, first.offset),
+        np.repeat(np.array([_QUALITY[wave.quality.value] for wave in waves], np.uint8), sizes),
         None,
-        wave.period_ns,
-        wave.scale,
-        wave.offset,
+        first.period_ns,
+        first.scale,
+        first.offset,
     )
     present = counts != MISSING_COUNT
     return chunk if present.all() else chunk.at(present)

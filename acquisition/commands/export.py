@@ -14,57 +14,22 @@ from acquisition.archive.absence import told_elsewhere
 from acquisition.archive.export import proof
 from acquisition.archive.export.clif import Mapping
 from acquisition.archive.export.dataset import export as write
-from acquisition.archive.export.pseudonyms import Pseudonyms, read_key
-from acquisition.archive.export.request import Format, Request
+from acquisition.archive.export.request import Format
 from acquisition.archive.resample import duration_ns
-from acquisition.commands.journal import AnyConfigPath, JournalPath
-from acquisition.commands.query import (
-    ROLES,
-    Bed,
-    Channels,
-    Database,
-    From,
-    InfluxUrl,
-    RegistryPath,
-    Site,
-    To,
-    User,
-    named,
-    opened,
-    warn,
-)
-from acquisition.config import load_config
+from acquisition.commands.options import Naming, Place, err, known, warn, with_options
 from acquisition.errors import ConfigError
-from acquisition.mistakes import nearest
 
 out_console = Console()
-err = Console(stderr=True)
 
 
+@with_options
 def export(
     out: Annotated[Path, typer.Option(help="Directory to make.")],
-    config: AnyConfigPath = None,
-    journal: JournalPath = None,
-    influx: InfluxUrl = None,
-    database: Database = "ecmo",
-    user: User = None,
-    site: Site = None,
-    registry: RegistryPath = None,
+    place: Place,
+    naming: Naming,
     subject: Annotated[list[str] | None, typer.Option(help="Study id; may be repeated.")] = None,
-    bed: Bed = None,
-    channels: Channels = None,
-    from_: From = None,
-    to: To = None,
     format_: Annotated[str, typer.Option("--format", help="parquet, csv, wfdb, edf or atriumdb.")] = "parquet",
     every: Annotated[str, typer.Option(help="Length of a bucket of the wide table.")] = "1m",
-    times: Annotated[
-        str, typer.Option(help="relative: hours since randomisation, or ECMO start; or utc.")
-    ] = "relative",
-    pseudonymize: Annotated[
-        Path | None, typer.Option(metavar="KEYFILE", help="New names by this key; made if there is no such file.")
-    ] = None,
-    request: Annotated[str, typer.Option(help="Name of the data request: each has names of its own.")] = "",
-    free_text: Annotated[bool, typer.Option("--free-text", help="Keep what people and devices wrote.")] = False,
     clif: Annotated[
         str,
         typer.Option(
@@ -73,41 +38,21 @@ def export(
         ),
     ] = "",
     omop: Annotated[bool, typer.Option("--omop", help="Also write the table MEASUREMENT of OMOP.")] = False,
-    role: Annotated[str, typer.Option(help="blinded, or unblinded to keep what tells of the study drug.")] = "blinded",
     ledger: Annotated[
         Path | None, typer.Option(help="Chain of data sets; by default exports.jsonl beside the data set.")
     ] = None,
 ) -> None:
     """Write subjects' runs, or a bed's time, as a self-describing data set."""
-    for name, word, known in (
-        ("--format", format_, [form.value for form in Format]),
-        ("--times", times, ["relative", "utc"]),
-        ("--role", role, ROLES),
-        ("--clif", clif, ["", *Mapping.shipped().device_categories]),
-    ):
-        if word not in known:
-            raise ConfigError([f"{name} {word}{nearest(word, known)}"])
-    if pseudonymize is not None and not request:
-        raise ConfigError(["--pseudonymize: name the data request with --request, so that it has names of its own"])
-    if not subject and bed is None and config is None:
-        raise ConfigError(["give --subject, --bed or --config: whose data is it?"])
-    archive = opened(config, journal, influx, database, user, site, registry, bed, subject[0] if subject else None)
-    whose: list[str | None] = [*subject] if subject else [None]
-    scopes = [archive.scope(subject=each, bed=bed, from_=from_, to=to) for each in whose]
+    known("--format", format_, Format)
+    known("--clif", clif, ["", *Mapping.shipped().device_categories])
+    place.whose(subject, "data")
+    whose: list[str | None] = [*dict.fromkeys(subject)] if subject else [None]
+    archive = place.opened(whose[0])
+    scopes = [place.scope(archive, each) for each in whose]
     for scope in scopes:
         warn(told_elsewhere(archive.source, scope))
-    wanted = Request(
-        Format(format_),
-        duration_ns(every),
-        utc=times == "utc",
-        free_text=free_text,
-        unblinded=role == "unblinded",
-        pseudonyms=Pseudonyms() if pseudonymize is None else Pseudonyms(read_key(pseudonymize, out), request),
-        channels=named(channels),
-        clif=clif,
-        omop=omop,
-        about={} if config is None else load_config(config, for_sinks=False).model_dump(mode="json"),
-    )
+    form, every_ns = Format(format_), duration_ns(every)
+    wanted = naming.asked(place, out, place.about, format=form, every_ns=every_ns, clif=clif, omop=omop)
     with Progress(console=err, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("export", total=1.0)
         manifest = write(

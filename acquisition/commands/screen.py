@@ -137,7 +137,7 @@ def _clocks(devices: Iterable[DeviceHealth]) -> str:
 
 def journal_screen(stat: JournalStat) -> RenderableType:
     """What a journal holds: readings by device and channel, events, and what each sink has still to get."""
-    table = Table(title=f"{stat.points:,} points in {stat.blocks:,} blocks", title_justify="left")
+    table = Table(title=f"{stat.points:,} points appended, {stat.blocks:,} blocks kept", title_justify="left")
     table.add_column("device", overflow="fold")
     table.add_column("channel", overflow="fold")
     table.add_column("readings", justify="right", overflow="fold")

@@ -40,7 +40,7 @@ class JournalStat:
         last_ns: Latest time of anything; 0 in an empty journal.
         readings: Device to channel to values (or states) of numerics and samples of waveforms.
         events: Device to number of events.
-        points: Numerics, samples and events.
+        points: Numerics, samples and events that were ever appended; those deleted since are among them.
         last_seq: Number of the last block; 0 in an empty journal.
         progress: Sink to the blocks it has.
         backlog: Sink to points it does not have yet.

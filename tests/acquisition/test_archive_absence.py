@@ -26,6 +26,7 @@ from tests.acquisition.archive_bed import HOUR, HOURS, RANDOMISED, SUBJECT, T0, 
 from tests.acquisition.command import Run, runner
 
 MOVED = "LEV-03-020"
+NEIGHBOUR = "LEV-03-021"
 FORMULA = '=HYPERLINK("http://x","y")'
 
 
@@ -77,6 +78,87 @@ def test_a_copied_journal_needs_no_configuration_but_the_name_of_its_bed(
     assert run("report", *words, "--out", tmp_path / "x.html")[0] == 0
     assert "bed-17" in (tmp_path / "x.html").read_text(encoding="utf-8")
     assert run("export", *words, "--out", tmp_path / "set")[0] == 0
+
+
+async def test_a_journal_of_a_bed_that_nobody_told_is_not_taken_for_that_of_a_subject_elsewhere(
+    run: Run, tmp_path: Path
+) -> None:
+    """A registry of a ward beside the journal of one bed: the readings would be those of the neighbour."""
+    journal = await make_bed(tmp_path)
+    start = Draft(Action.START, NEIGHBOUR, {"from_ns": T0, "bed": "bed-18"})
+    record(registry_path(journal), [start], actor="dm", now_ns=T0 + 9 * HOUR)
+    words = ("query", "--journal", journal, "--channels", "hr", "--subject", NEIGHBOUR)
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert "the registry tells of the beds bed-17, bed-18, and a journal is of one bed: give --config, or --bed" in err
+    with pytest.raises(ConfigError, match="a journal is of one bed"):
+        open_archive(journal).query(["hr"], subject=NEIGHBOUR)
+    code, _, err = run(*words, "--bed", "bed-17")
+    assert (code, "was in bed-18" in err) == (2, True)
+
+
+@pytest.fixture
+async def withdrawn(tmp_path: Path) -> Path:
+    """The journal of a subject who withdrew after an hour of data, agreed half an hour later, and withdrew again."""
+    journal = await make_bed(tmp_path)
+    states = (("withdrawn", HOUR), ("patient", HOUR + HOUR // 2), ("withdrawn", 2 * HOUR + HOUR // 2))
+    drafts = [Draft(Action.CONSENT, SUBJECT, {"from_ns": T0 + at, "state": state}) for state, at in states]
+    drafts += [
+        Draft(Action.NOTE, SUBJECT, {"time_ns": T0 + HOUR + 1, "text": "asked again"}),
+        Draft(Action.COVARIATE_START, SUBJECT, {"from_ns": T0 + HOUR, "name": "prone", "value": "yes"}),
+        Draft(
+            Action.ECHO,
+            SUBJECT,
+            {"time_ns": T0 + HOUR + 2, "uncertainty_ns": 1, "values": {"tdsa": 9.5}, "snapshot": None},
+        ),
+    ]
+    record(registry_path(journal), drafts, actor="dm", now_ns=T0 + 9 * HOUR)
+    return journal
+
+
+def test_what_came_while_consent_was_withdrawn_is_in_no_answer(run: Run, withdrawn: Path, tmp_path: Path) -> None:
+    words = ("--config", tmp_path / "bed.toml", "--subject", SUBJECT, "--channels", "ecmo_flow")
+    code, out, err = run("query", *words)
+    times = [int(row["time_ns"]) - T0 for row in rows(out)]
+    assert (code, len(times)) == (0, 2 * 360)
+    assert all(at < HOUR or HOUR * 1.5 <= at < HOUR * 2.5 for at in times)
+    assert f"{SUBJECT}: without consent from 2026-03-14T17:00:00.000Z to 2026-03-14T17:30:00.000Z and from" in err
+
+    code, out, _ = run("query", *words, "--to", "2026-03-14T16:30:00Z")
+    assert (code, len(rows(out))) == (0, 180)
+
+    code, _, err = run("export", *words, "--out", tmp_path / "set", "--free-text", "--format", "csv")
+    assert (code, "left out" in err) == (0, True), err
+    numerics = rows((tmp_path / "set" / "numerics_long.csv").read_text())
+    assert len(numerics) == len(times)
+    day = rows((tmp_path / "set" / "completeness.csv").read_text())[-1]
+    assert (day["bucket"], day["received"]) == ("day", day["expected"])
+    assert "while consent was withdrawn" in (tmp_path / "set" / "left_out.csv").read_text()
+    facts = {(row["what"], row["name"]) for row in rows((tmp_path / "set" / "episodes.csv").read_text())}
+    assert ("covariate", "prone") not in facts
+    assert {name for what, name in facts if what == "echo"} == {"lvef", "lvot_vti"}
+    assert "asked again" not in (tmp_path / "set" / "episodes.csv").read_text()
+
+    assert run("report", *words, "--out", tmp_path / "x.html")[0] == 0
+    assert "what came while consent was withdrawn" in (tmp_path / "x.html").read_text(encoding="utf-8")
+
+
+def test_where_nothing_is_left_that_is_the_reason(run: Run, withdrawn: Path, tmp_path: Path) -> None:
+    words = ("--config", tmp_path / "bed.toml", "--subject", SUBJECT, "--from", "2026-03-14T18:30:00Z")
+    code, out, err = run("query", *words)
+    assert (code, out) == (2, "")
+    assert "left out, and nothing is left of that time" in " ".join(err.split())
+
+
+def test_of_who_is_opposed_nothing_is_told(run: Run, withdrawn: Path, tmp_path: Path) -> None:
+    opposed = Draft(Action.CONSENT, SUBJECT, {"from_ns": T0 + 8 * HOUR, "state": "opposed"})
+    record(registry_path(withdrawn), [opposed], actor="dm", now_ns=T0 + 9 * HOUR)
+    words = ("--config", tmp_path / "bed.toml", "--subject", SUBJECT)
+    for command in (("query",), ("export", "--out", tmp_path / "set"), ("report", "--out", tmp_path / "x.html")):
+        code, out, err = run(*command, *words)
+        assert (code, out) == (2, "")
+        assert "is opposed to any use of the data, since 2026-03-15T00:00:00.000Z" in err
+    assert not (tmp_path / "set").exists()
 
 
 @pytest.mark.parametrize(

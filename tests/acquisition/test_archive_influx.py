@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from acquisition.archive.chunk import Chunk, Window
+from acquisition.archive.episodes.registry import Registry
 from acquisition.archive.influx import CHUNK_ROWS, InfluxSource
-from acquisition.errors import SinkRefusedError, SinkUnavailableError
+from acquisition.archive.opened import Archive
+from acquisition.commands.options import Place
+from acquisition.errors import ConfigError, SinkRefusedError, SinkUnavailableError
 from acquisition.sinks.influxdb_servers import Credentials
+from tests.acquisition.archive_bed import write_config
 from tests.acquisition.scripted_influx import Answer, scripted_influx
 
 S = 1_000_000_000
@@ -115,3 +121,57 @@ async def test_a_server_that_does_not_answer_is_told_in_words_and_the_token_is_n
 async def test_an_answer_that_is_cut_off_in_the_middle_is_no_answer() -> None:
     with pytest.raises(SinkUnavailableError, match="cannot be read"):
         await numerics(FIELDS, DEVICES, end(T0), end(T0), Answer(200, cut=True), auth=Credentials())
+
+
+def tags(*names: str) -> Answer:
+    return answer([series("key value", [["", name] for name in names])])
+
+
+@pytest.mark.parametrize(
+    ("site", "bed", "answers", "told"),
+    [
+        (
+            None,
+            "bed-1",
+            [tags("paris", "lyon"), tags("paris")],
+            "bed-1 is at more than one site: lyon, paris; give --site",
+        ),
+        (None, "bed-1", [tags("paris"), tags("lyon")], "give --site"),
+        ("paris", None, [tags("bed-1", "bed-2"), tags()], "more than one bed: bed-1, bed-2; give --bed or --subject"),
+        (None, None, [tags("paris"), tags(), tags("bed-1"), tags("bed-2")], "give --bed"),
+        (None, None, [tags("paris"), tags("paris"), tags("bed-1"), tags("bed-1")], ""),
+        ("paris", "bed-1", [], ""),
+    ],
+)
+async def test_two_beds_are_never_read_as_one(
+    site: str | None, bed: str | None, answers: list[Answer], told: str
+) -> None:
+    """A trial has a bed-1 at each site, and readings carry no name of a subject."""
+    async with scripted_influx(*answers) as server:
+        archive = Archive(InfluxSource(server.url, "ecmo", site=site), Registry())
+        if told:
+            with pytest.raises(ConfigError, match=told):
+                await asyncio.to_thread(archive.scope, bed=bed)
+        else:
+            assert (await asyncio.to_thread(archive.scope, bed=bed)).beds == ((bed,) if bed else ())
+        questions = [each.query["q"] for each in server.requests]
+    assert all(('"bed" = ' in each) == (bed is not None) for each in questions)
+    assert all(('"site" = ' in each) == (site is not None) for each in questions)
+
+
+@pytest.mark.parametrize(
+    ("words", "site"), [({"site": "par'is"}, "par\\'is"), ({"config": Path("bed.toml")}, "site-paris")]
+)
+async def test_readings_are_of_the_named_site_alone_or_of_that_of_the_configuration(
+    words: dict[str, Any], site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(tmp_path)
+    (tmp_path / "journal").mkdir()
+    monkeypatch.chdir(tmp_path)
+    found = answer([series("time hr", [[T0, 1.0]], GOOD)])
+    async with scripted_influx(FIELDS, DEVICES, end(T0), end(T0), found) as server:
+        source = Place(influx=server.url, **words).opened(None).source
+        await asyncio.to_thread(lambda: list(source.numerics(BED)))
+        questions = [each.query["q"] for each in server.requests]
+    assert all(f"\"site\" = '{site}'" in each for each in questions if each.startswith("SELECT"))
+    assert sum(each.startswith("SELECT") for each in questions) == 3

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acquisition.archive.chunk import Chunk
-from acquisition.archive.resample import aggregate, checked_aggregates, duration_ns, lttb, resample
+from acquisition.archive.resample import Unfinished, aggregate, checked_aggregates, duration_ns, lttb, resample
 from acquisition.errors import ConfigError
 
 NAMES = ("mean", "median", "min", "max", "count", "p5", "p97.5")
@@ -130,3 +130,21 @@ def test_an_unknown_figure_is_refused_with_the_nearest() -> None:
     assert checked_aggregates(["mean", "p95", "mean"]) == ("mean", "p95")
     with pytest.raises(ConfigError, match="median"):
         checked_aggregates(["medain"])
+
+
+def test_a_bucket_waits_for_its_rest_also_while_its_device_says_nothing() -> None:
+    def said(*times: int) -> list[Chunk]:
+        values = np.array(times, np.float64)
+        return [Chunk("mon", "hr", np.array(times, np.int64), values, np.zeros(len(times), np.uint8))]
+
+    unfinished = Unfinished(10)
+    parts = [
+        list(unfinished.held_back(said(1, 2, 11, 12), 13)),
+        list(unfinished.held_back([], 16)),
+        list(unfinished.held_back(said(18, 23), 25)),
+        list(unfinished.held_back([], 40)),
+        list(unfinished.rest()),
+    ]
+    assert [[each.time_ns.tolist() for each in part] for part in parts] == [[[1, 2]], [], [[11, 12, 18]], [[23]], []]
+    assert list(unfinished.held_back(said(41), 45)) == []
+    assert [each.time_ns.tolist() for each in unfinished.rest()] == [[41]]

@@ -55,6 +55,44 @@ async def test_a_block_longer_than_a_slice_is_cut_more_than_once(tmp_path: Path)
     assert [len(each) for each in JournalSource(tmp_path).waves(ALL)] == [600, 600, 300]
 
 
+async def test_each_sample_keeps_its_time_value_and_quality_among_blocks_that_differ(tmp_path: Path) -> None:
+    """Blocks of a slice become arrays together; these differ in scale, period and quality, and two overlap."""
+    blocks = [
+        waveform(T0, [1, MISSING_COUNT, 3], period_ns=S),
+        waveform(T0 + 3 * S, [4, 5], period_ns=S).model_copy(update={"quality": Quality.BAD}),
+        waveform(T0 + 5 * S, [6, 7], period_ns=S),
+        waveform(T0 + 6 * S - 7, [MISSING_COUNT, 9], period_ns=S),
+        waveform(T0 + 8 * S, [10, 11], period_ns=S // 2).model_copy(update={"scale": 0.25, "offset": -3.0}),
+        waveform(T0 + 10 * S, [12], period_ns=S),
+        waveform(T0 + 11 * S, [13], period_ns=S).model_copy(update={"scale": 0.5}),
+        waveform(T0 + 12 * S, [14, 15, 16], period_ns=S),
+        waveform(T0 + 13 * S - 7, [17, 18], period_ns=S),
+    ]
+    async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
+        for block in blocks:
+            await journal.append([block])
+    expected = sorted(
+        (block.time_ns + number * block.period_ns, value, ("good", "suspect", "bad").index(block.quality.value))
+        for block in blocks
+        for number, value in enumerate(block.samples.tolist())
+        if value == value
+    )
+    (chunk,) = JournalSource(tmp_path).waves(ALL)
+    found = zip(chunk.time_ns.tolist(), chunk.values.tolist(), chunk.quality.tolist(), strict=True)
+    assert list(found) == expected
+    assert (chunk.period_ns, chunk.scale, chunk.offset) == (None, None, None)
+
+
+async def test_blocks_that_interleave_are_cut_where_a_slice_ends(tmp_path: Path) -> None:
+    """Those of a device whose clock runs fast overlap with the ones before."""
+    async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
+        await journal.append([waveform(T0 + 598 * S, [0, 2, 4, 6], period_ns=S)])
+        await journal.append([waveform(T0 + 599 * S - 7, [1, 3, 5], period_ns=S)])
+    early, late = JournalSource(tmp_path).waves(ALL)
+    assert np.round(early.values / 0.1).tolist() == [0, 1, 2, 3]
+    assert np.round(late.values / 0.1).tolist() == [4, 5, 6]
+
+
 async def test_a_sample_that_was_not_sent_is_in_no_chunk(tmp_path: Path) -> None:
     async with Journal(tmp_path, commit_interval_s=QUICK) as journal:
         await journal.append([waveform(T0, [1, MISSING_COUNT, 3], period_ns=S)])

@@ -15,21 +15,15 @@ from acquisition.journal.reader import JournalReader
 from acquisition.model import Numerics, Quality, State
 from acquisition.upkeep.episode_relay import EpisodeRelay
 from tests.acquisition.command import Run, runner
+from tests.episode_bed import BED
 
-CONFIG = """
-[site]
-site = "par"
-bed = "bed12"
-timezone = "Europe/Paris"
-[journal]
-directory = "journal"
-[[device]]
-id = "m"
-driver = "hl7"
-link = "tcp://127.0.0.1:1"
+CONFIG = (
+    BED
+    + """\
 [episodes]
 subject_pattern = "LEV-[0-9]{2}-[0-9]{3}"
 """
+)
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ from acquisition.archive.episodes.events import event_of, registries, untold
 from acquisition.archive.episodes.file import read, replace
 from acquisition.archive.episodes.registry import Registry, registry_path
 from acquisition.archive.episodes.writing import Draft, record
-from acquisition.errors import EpisodeError
+from acquisition.archive.opened import registry_in
+from acquisition.archive.source import JournalSource
+from acquisition.errors import ConfigError, EpisodeError
 from acquisition.journal import Journal
 from acquisition.journal.reader import JournalReader
 from acquisition.model import Event, json_line, parse_line
@@ -112,3 +114,20 @@ def test_the_text_of_an_event_has_nobodys_free_text(tmp_path: Path) -> None:
     enter(tmp_path / "f")
     entry = Registry.open(tmp_path / "f").entries[1]
     assert event_of(entry, entry.hash, "daemon").text == "LEV-03-012: a note"
+
+
+async def test_a_database_answers_for_the_subjects_of_every_bed_that_has_a_registry_of_its_own(tmp_path: Path) -> None:
+    """Not for those of the longest alone; and what two tell of one subject is taken for neither."""
+    async with Journal(tmp_path / "journal", commit_interval_s=0.02) as journal:
+        for bed, subjects in (("b1", (11, 12, 15)), ("b2", (13, 15))):
+            for number in subjects:
+                enter(tmp_path / bed, f"LEV-03-0{number}", f"{bed}-{number}")
+            await journal.append(untold(Registry.open(tmp_path / bed).entries, (), "daemon"))
+    found = registry_in(JournalSource(tmp_path / "journal"))
+    assert [bed.bed for bed in found.stay("LEV-03-013").beds] == ["b2-13"]
+    assert [bed.bed for bed in found.stay("LEV-03-011").beds] == ["b1-11"]
+    assert {entry.subject for entry in found.entries} >= {"LEV-03-011", "LEV-03-013"}
+    with pytest.raises(ConfigError, match="is in more than one registry of this database; give --registry"):
+        found.stay("LEV-03-015")
+    with pytest.raises(ConfigError, match="did you mean 'LEV-03-013'"):
+        found.stay("LEV-3-013")

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from acquisition.archive.chunk import Window
+from acquisition.archive.export import proof
 from acquisition.archive.export.request import Format
 from acquisition.archive.source import JournalSource
 from acquisition.cli import main
@@ -295,6 +296,36 @@ def test_verify_proves_it_unchanged_and_names_every_change(run: Run, out: Path) 
     code, _, err = run("verify", out)
     assert code == 2
     assert [line.split(":")[0] for line in err.splitlines()] == ["clock.csv", "gaps.csv", "new.csv"]
+
+
+def test_verify_sees_links_and_what_hides_behind_the_manifests_name(run: Run, out: Path) -> None:
+    (out / "waves" / "manifest.json").write_text("names of patients")
+    (out / "away").symlink_to(out.parent)
+    (out / "nowhere").symlink_to("nothing")
+    (out / "gaps.csv").rename(out.parent / "gaps.csv")
+    (out / "gaps.csv").symlink_to(out.parent / "gaps.csv")
+    code, _, err = run("verify", out)
+    assert code == 2
+    assert sorted(err.splitlines()) == [
+        "away: was added",
+        "gaps.csv: was changed: it is no file of its own any more",
+        "nowhere: was added",
+        "waves/manifest.json: was added",
+    ]
+
+
+def test_a_line_of_the_chain_that_was_cut_off_breaks_nothing_that_follows(run: Run, bed: Path) -> None:
+    ledger = bed.parent / proof.LEDGER
+    before = ledger.read_text()
+    ledger.write_text(before + '{"manifest_sha256":"0a1')
+    later = exported(run, bed, "later")
+    assert ledger.read_text().startswith(before + '{"manifest_sha256":"')
+    assert run("verify", later)[0] == 0
+
+
+def test_a_subject_that_is_named_twice_is_exported_once(run: Run, bed: Path, out: Path) -> None:
+    twice = exported(run, bed, "twice", "--subject", SUBJECT)
+    assert readings(twice, "numerics_long", "hr") == readings(out, "numerics_long", "hr")
 
 
 def test_a_manifest_that_was_made_to_fit_is_found_by_the_chain(run: Run, bed: Path, out: Path) -> None:

@@ -163,10 +163,10 @@ def test_what_comes_only_when_it_changes_is_not_connected() -> None:
 def test_a_cell_of_the_calendar_is_the_mean_over_signals_of_valid_by_expected() -> None:
     other = Key("monitor", "hr")
     hours = [
-        Hour(KEY, -1, 100, 100, 100),
-        Hour(other, -1, 3600, 1800, 1800),
-        Hour(KEY, 0, 0, 5, 5),
-        Hour(KEY, 1, 10, 12, 12),
+        Hour(KEY, -1, 100, 100),
+        Hour(other, -1, 3600, 1800),
+        Hour(KEY, 0, 0, 0),
+        Hour(KEY, 1, 10, 10),
     ]
     assert cells(hours) == {-1: 0.75, 1: 1.0}
     assert cells(hours, "hr") == {-1: 0.5}

@@ -245,7 +245,7 @@ STAT = JournalStat(
 def test_the_journal_screen_shows_what_is_held_owed_rejected_and_damaged(width: int) -> None:
     text = words(drawn(journal_screen(STAT), width))
     for word in (
-        "462,369 points in 12 blocks", "ecmo_flow", "12,345", "wf_abp", "450,000", "daemon", "(events)",
+        "462,369 points appended, 12 blocks kept", "ecmo_flow", "12,345", "wf_abp", "450,000", "daemon", "(events)",
         "2026-02-25T06:13:20Z to 2026-02-25T07:13:20Z, 2 files, 3.4 MB", "sink influx: 2,222 points to send",
         "5 observations rejected by a sink", "! damaged: 2026-02-24.db: [/half] of it",
     ):  # fmt: skip

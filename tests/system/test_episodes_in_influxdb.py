@@ -17,6 +17,7 @@ from acquisition.model import Event, EventKind, Numerics, Observation, Waveform
 from acquisition.sinks.influxdb import InfluxV1Sink
 from acquisition.sinks.influxdb_servers import InfluxV1Server
 from acquisition.upkeep.episode_relay import EpisodeRelay
+from tests.episode_bed import BED
 from tests.processes import all_said
 from tests.system.beds import daemon, until
 from tests.system.servers import Server, influxd
@@ -25,23 +26,16 @@ pytestmark = pytest.mark.system
 
 T0 = from_rfc3339("2026-10-24T10:00:00Z")
 S = 1_000_000_000
-CONFIG = """
-[site]
-site = "par"
-bed = "bed12"
-timezone = "Europe/Paris"
-[journal]
-directory = "journal"
-[[device]]
-id = "m"
-driver = "hl7"
-link = "tcp://127.0.0.1:1"
+CONFIG = (
+    BED
+    + """\
 [[sink]]
 id = "central"
 type = "influxdb_v1"
 url = "{url}"
 database = "bedside"
 """
+)
 
 
 async def command(*words: object) -> tuple[int, str]:

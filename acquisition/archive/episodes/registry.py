@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -32,6 +33,7 @@ __all__ = [
     "Covariate",
     "Echo",
     "Interval",
+    "Joined",
     "Note",
     "Registry",
     "Run",
@@ -91,6 +93,11 @@ class Registry:
         return tuple(self._folded.stays[subject] for subject in self.subjects())
 
     @property
+    def everyone(self) -> Mapping[str, Stay]:
+        """Subject to stay; those who were purged too."""
+        return self._folded.stays
+
+    @property
     def facts(self) -> Mapping[int, Fact]:
         """Number of the entry to what it says now."""
         return self._folded.facts
@@ -99,3 +106,29 @@ class Registry:
     def problems(self) -> tuple[str, ...]:
         """What cannot be true; empty in a registry that only this program wrote."""
         return self._folded.problems
+
+
+class Joined(Registry):
+    """Registries of several beds, read as one; each was checked on its own, and nothing can be entered.
+
+    Args:
+        parts: In any order.
+    """
+
+    def __init__(self, parts: Sequence[Registry]) -> None:
+        self.entries = tuple(entry for part in parts for entry in part.entries)
+        self.repaired = ""
+        known = Counter(subject for part in parts for subject in part.everyone)
+        self._several = {subject for subject, count in known.items() if count > 1}
+        stays = {subject: stay for part in parts for subject, stay in part.everyone.items()}
+        self._folded = Folded(stays, {}, tuple(problem for part in parts for problem in part.problems))
+
+    def stay(self, subject: str) -> Stay:
+        """See `Registry.stay`; what two registries tell of one subject is only a half of the truth each.
+
+        Raises:
+            ConfigError: also of a subject who is in two of them.
+        """
+        if subject in self._several:
+            raise ConfigError([f"{subject} is in more than one registry of this database; give --registry"])
+        return super().stay(subject)

@@ -22,12 +22,12 @@ from acquisition.archive.export.clif import ClifTable
 from acquisition.archive.export.omop import OmopTable
 from acquisition.archive.export.others import OtherTable, SmallTable
 from acquisition.archive.export.package import write_package
-from acquisition.archive.export.proof import LEDGER, enter, last_of, write_manifest
+from acquisition.archive.export.proof import LEDGER, chained, write_manifest
 from acquisition.archive.export.request import Format, Request
 from acquisition.archive.export.stores import CsvStore, ParquetStore, Store, abandon
 from acquisition.archive.export.subject import Outlet, SubjectReadings
 from acquisition.archive.export.tally import declared_of
-from acquisition.archive.scope import Scope
+from acquisition.archive.scope import Scope, told_withdrawn
 from acquisition.archive.source import JournalSource, Source, is_wave
 from acquisition.clock import SystemClock, rfc3339
 from acquisition.errors import ConfigError
@@ -69,11 +69,11 @@ def export(
         try:
             for number, scope in enumerate(scopes):
                 written.add(scope, partial(_share, progress, number, len(scopes)))
-            previous = last_of(ledger)
-            manifest = written.finish(out.name, previous)
+            with chained(ledger) as chain:
+                manifest = written.finish(out.name, chain.last)
+                chain.enter(manifest, rfc3339(SystemClock().now().utc_ns))
         finally:
             written.abandon()
-        enter(ledger, manifest, previous, rfc3339(SystemClock().now().utc_ns))
     return manifest
 
 
@@ -122,13 +122,18 @@ class DataSet:
         shift = names.shift_days(scope.label)
         axis = axis_of(scope, windows[0].from_ns, utc=self._request.utc, shift_days=shift)
         self._axes.add(axis.since or "UTC")
-        for bed in elsewhere(self._source, scope.windows):
+        unread = elsewhere(self._source, scope.windows)
+        for bed in unread:
             why = f"what {names.bed(bed)} recorded of {subject} is in a journal of its own, which was not read"
+            self._rows["left_out.csv"].append(("", "", "", why))
+        if told_withdrawn(scope.stay):
+            why = f"what came of {subject} while consent was withdrawn; episodes.csv has the times"
             self._rows["left_out.csv"].append(("", "", "", why))
         outlet = Outlet(
             self._directory, self._request, self._store, self._others, self._rows["waves_index.csv"], self._saw
         )
-        one = SubjectReadings(outlet, subject, axis, self._wide_columns(windows))
+        declared = declared_of(scope, windows, unread)
+        one = SubjectReadings(outlet, subject, axis, declared, self._wide_columns(windows))
         whole = sum(window.length_ns for window in windows)
         done = 0
         try:
@@ -142,7 +147,7 @@ class DataSet:
             one.abandon()
         if not one.tally:
             raise ConfigError([f"{scope.label}: there are no readings in that time"])
-        self._describe(scope, windows, one, subject, axis)
+        self._describe(scope, one, subject, axis)
 
     def finish(self, name: str, previous: str) -> str:
         """Writes what describes the whole; returns the hash of the manifest.
@@ -213,19 +218,19 @@ class DataSet:
             for device, channel in sorted(found, key=lambda pair: (pair[1], pair[0]))
         }
 
-    def _describe(
-        self, scope: Scope, windows: Sequence[Window], one: SubjectReadings, subject: str, axis: Axis
-    ) -> None:
+    def _describe(self, scope: Scope, one: SubjectReadings, subject: str, axis: Axis) -> None:
         request, names = self._request, self._request.pseudonyms
-        events = [event for window in scope.windows for event in self._source.events(window)]
+        events = [
+            event for window in scope.windows for event in self._source.events(window) if window.hears(event.device)
+        ]
         states = [*self._before(scope.windows), *events]
         one.events([event for event in events if request.shows(event)])
-        declared = declared_of(scope, windows)
-        for device, channel, bucket, start_ns, *counts in one.tally.completeness(declared):
-            start = axis.told(int(str(start_ns)) + axis.zero_ns)
-            self._rows["completeness.csv"].append((subject, names.device(str(device)), channel, bucket, start, *counts))
-        for device, channel, begin, end, cause in one.tally.gaps(declared, events):
-            told = (axis.told(begin), axis.told(end), round((end - begin) / 1e9, 3), cause)
+        for each in one.tally.completeness():
+            begin, counts = axis.told(each.begin_ns + axis.zero_ns), (each.expected, each.received, each.valid)
+            row = (subject, names.device(each.device), each.channel, each.bucket, begin, *counts, each.fraction)
+            self._rows["completeness.csv"].append(row)
+        for device, channel, begin_ns, end_ns, cause in one.tally.gaps(events):
+            told = (axis.told(begin_ns), axis.told(end_ns), round((end_ns - begin_ns) / 1e9, 3), cause)
             self._rows["gaps.csv"].append((subject, names.device(device), channel, *told))
         self._rows["clock.csv"] += facts.clock(states, axis, subject, request)
         self._rows["device_identities.csv"] += facts.identities(states, axis, subject, request)
@@ -234,13 +239,14 @@ class DataSet:
             self._rows["episodes.csv"] += facts.episodes(scope.stay, axis, subject, request)
             self._rows["audit.csv"] += side.audit(self._registry.entries, scope, axis, subject, request)
         if isinstance(self._source, JournalSource):
-            self._rows["quarantine.csv"] += side.quarantine(self._source.rejected(), scope, axis, request)
+            held = [window for window in scope.windows if self._source.holds(window)]
+            self._rows["quarantine.csv"] += side.quarantine(self._source.rejected(), held, axis, request)
 
     def _before(self, windows: Sequence[Window]) -> Iterator[Event]:
         """What still held when the subject came, or what is asked for begins; told at that time."""
         for window in windows:
             earlier = self._source.events(replace(window, from_ns=0, to_ns=window.from_ns), facts.BEFORE)
-            for event in facts.still_true(earlier):
+            for event in facts.still_true(each for each in earlier if window.hears(each.device)):
                 yield event.model_copy(update={"time_ns": window.from_ns})
 
 

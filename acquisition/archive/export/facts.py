@@ -8,6 +8,7 @@ from typing import Any
 
 from acquisition.archive.episodes.model import Echo
 from acquisition.archive.episodes.registry import Stay
+from acquisition.archive.episodes.rules import CONFIGURATIONS, RUN_EVENTS
 from acquisition.archive.export.axis import Axis
 from acquisition.archive.export.blinding import tells
 from acquisition.archive.export.request import Request
@@ -82,11 +83,17 @@ def _facts(stay: Stay, axis: Axis, request: Request) -> Iterator[Row]:
     if stay.randomised_ns is not None:
         yield "randomisation", told(stay.randomised_ns), "", "", ""
     for number, run in enumerate(stay.runs, 1):
-        yield "ecmo_run", told(run.from_ns), told(run.to_ns), f"run {number}", request.text(run.configuration)
+        yield (
+            "ecmo_run",
+            told(run.from_ns),
+            told(run.to_ns),
+            f"run {number}",
+            request.word(run.configuration, CONFIGURATIONS),
+        )
         if run.reason:
             yield "ecmo_run_end", told(run.to_ns), "", f"run {number}", run.reason
         for each in run.events:
-            yield "circuit_event", told(each.time_ns), "", f"run {number}", request.text(each.what)
+            yield "circuit_event", told(each.time_ns), "", f"run {number}", request.word(each.what, RUN_EVENTS)
     for consent in stay.consent:
         yield "consent", told(consent.from_ns), told(consent.to_ns), consent.state.value, ""
     for covariate in stay.covariates:

@@ -25,8 +25,9 @@ _TOLD = {
     "state": "what the device said beside or instead of a number",
     "quality": "good, suspect (outside plausible limits), bad (outside hard limits, or a state alone)",
     "expected": "readings due in the declared ECMO run at the stream's usual rate; empty where it has none",
-    "received": "readings that came",
+    "received": "readings that came, in the run or not",
     "valid": "of them those that are not bad",
+    "valid_fraction": "of the expected, how many came in the run and are not bad; no hour makes up for another",
     "cause": "what the bed's own events say of the silence; unknown where they say nothing",
     "ahead_s": "how far the device's clock was ahead of the host's",
 }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,27 +37,53 @@ def write_manifest(directory: Path, about: Mapping[str, Any], previous: str) -> 
     return sha256(directory / MANIFEST)
 
 
-def last_of(ledger: Path) -> str:
-    """Hash of the manifest of the data set before; zeros if there is none.
+@contextmanager
+def chained(ledger: Path) -> Iterator[Chain]:
+    """The chain of data sets, nobody else's meanwhile: of two that follow the same one, the second breaks it.
 
     Raises:
         ConfigError: the ledger was changed.
     """
-    lines = _ledger(ledger)
-    return lines[-1]["manifest_sha256"] if lines else NOTHING
+    descriptor = os.open(ledger.absolute().parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems lock no directory; two at once are then seen afterwards
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lines = _ledger(ledger)
+        yield Chain(ledger, lines[-1]["manifest_sha256"] if lines else NOTHING)
+    finally:
+        os.close(descriptor)
 
 
-def enter(ledger: Path, manifest_sha256: str, previous: str, created: str) -> None:
-    """Adds a data set to the chain.
+@dataclass(frozen=True)
+class Chain:
+    """The chain while it is ours.
 
-    Raises:
-        OSError: the disk refuses.
+    Attributes:
+        ledger: Its file.
+        last: Hash of the manifest of the data set before; zeros if there is none.
     """
-    line = {"manifest_sha256": manifest_sha256, "previous": previous, "created": created}
-    with ledger.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, separators=(",", ":")) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+
+    ledger: Path
+    last: str
+
+    def enter(self, manifest_sha256: str, created: str) -> None:
+        """Adds a data set; a line that a full disk or a power cut left unfinished goes, and breaks nothing.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        line = {"manifest_sha256": manifest_sha256, "previous": self.last, "created": created}
+        with self.ledger.open("ab") as file:
+            end = len(_whole_lines(self.ledger))
+            file.truncate(end)
+            try:
+                file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    os.truncate(self.ledger, end)
+                raise
 
 
 def verified(directory: Path, ledger: Path | None = None) -> str:
@@ -74,10 +103,13 @@ def verified(directory: Path, ledger: Path | None = None) -> str:
         raise ConfigError([f"{directory}: no data set: it has no {MANIFEST}"]) from None
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError([f"{directory}: {MANIFEST} was changed: it cannot be read"]) from None
-    problems = [f"{path}: is missing" for path in files if not (directory / path).is_file()]
-    for path in _files(directory):
+    here = list(_files(directory))
+    problems = [f"{path}: is missing" for path in files if path not in here]
+    for path in here:
         if path not in files:
             problems.append(f"{path}: was added")
+        elif (directory / path).is_symlink() or not (directory / path).is_file():
+            problems.append(f"{path}: was changed: it is no file of its own any more")
         elif sha256(directory / path) != files[path]["sha256"]:
             problems.append(f"{path}: was changed")
     found = sha256(directory / MANIFEST)
@@ -99,17 +131,22 @@ def sha256(path: Path) -> str:
 
 
 def _files(directory: Path) -> Iterator[str]:
+    """All that is no directory, links and pipes too, but the manifest of the data set itself."""
     for path in sorted(directory.rglob("*")):
-        if path.is_file() and path.name != MANIFEST:
-            yield path.relative_to(directory).as_posix()
+        name = path.relative_to(directory).as_posix()
+        if (path.is_symlink() or not path.is_dir()) and name != MANIFEST:
+            yield name
+
+
+def _whole_lines(path: Path) -> bytes:
+    content = path.read_bytes() if path.exists() else b""
+    return content[: content.rfind(b"\n") + 1]
 
 
 def _ledger(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
     previous = NOTHING
     lines: list[dict[str, str]] = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, text in enumerate(_whole_lines(path).decode().splitlines(), 1):
         try:
             line = json.loads(text)
             broken = line["previous"] != previous

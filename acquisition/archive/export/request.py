@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -87,6 +87,10 @@ class Request:
     def text(self, words: str) -> str:
         """What a person or a device wrote, if it may be kept."""
         return words if self.free_text and (self.unblinded or not tells(words)) else ""
+
+    def word(self, word: str, known: Collection[str]) -> str:
+        """A word of a list, which is no free text; anything else as a text."""
+        return word if word in known else self.text(word)
 
     def detail(self, event: Event) -> dict[str, Any]:
         """What a program needs of an event, without times of day and names of places."""

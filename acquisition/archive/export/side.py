@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from acquisition.archive.chunk import Window
 from acquisition.archive.episodes.chain import Entry
 from acquisition.archive.export.axis import Axis
 from acquisition.archive.export.blinding import tells
@@ -15,6 +16,7 @@ from acquisition.archive.export.request import Request
 from acquisition.archive.lines import line
 from acquisition.archive.scope import Scope
 from acquisition.catalogue import Catalogue, Channel
+from acquisition.errors import JournalError
 from acquisition.journal.cursors import Quarantined
 from acquisition.journal.quarantine import observation_of
 from acquisition.model import Event, EventKind, Numerics, Waveform
@@ -94,15 +96,17 @@ def audit(entries: Iterable[Entry], scope: Scope, axis: Axis, subject: str, requ
         yield entry.number, axis.told(entry.recorded_ns), actor, entry.action.value, subject, data if plain else ""
 
 
-def quarantine(entries: Iterable[Quarantined], scope: Scope, axis: Axis, request: Request) -> Iterator[Row]:
-    """Readings that a sink rejected; they stand in the tables none the less."""
+def quarantine(
+    entries: Iterable[Quarantined], windows: Sequence[Window], axis: Axis, request: Request
+) -> Iterator[Row]:
+    """Readings of these windows that a sink rejected; they stand in the tables none the less."""
     for entry in entries:
         try:
             observation = observation_of(entry)
-        except ValueError:
+        except JournalError:  # nobody can say whose it was
             continue
         time_ns = observation.time_ns
-        if not any(window.from_ns <= time_ns < window.to_ns for window in scope.windows):
+        if not any(each.from_ns <= time_ns < each.to_ns and each.hears(observation.device) for each in windows):
             continue
         channels: list[str] = []
         if isinstance(observation, Numerics):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from acquisition.archive.chunk import Chunk, Window
 from acquisition.archive.export import side
 from acquisition.archive.export.atrium_files import AtriumFiles
-from acquisition.archive.export.axis import Axis
+from acquisition.archive.export.axis import DAY_NS, Axis
 from acquisition.archive.export.columns import FIGURES, Columns
 from acquisition.archive.export.edf_files import EdfFiles
 from acquisition.archive.export.others import OtherTable
@@ -24,7 +25,7 @@ from acquisition.archive.export.tally import Tally
 from acquisition.archive.export.waves import WaveFiles
 from acquisition.archive.export.wfdb_files import WfdbFiles
 from acquisition.archive.extra import library
-from acquisition.archive.resample import resample
+from acquisition.archive.resample import Unfinished, resample
 from acquisition.archive.scope import devices_of
 from acquisition.archive.source import Source
 from acquisition.catalogue import Catalogue
@@ -65,16 +66,20 @@ class SubjectReadings:
         to: The data set.
         subject: As named there.
         axis: Time line.
+        declared: When there should be readings.
         wide: Device and channel to the name of the channel in the wide form.
     """
 
-    def __init__(self, to: Outlet, subject: str, axis: Axis, wide: Mapping[tuple[str, str], str]) -> None:
+    def __init__(
+        self, to: Outlet, subject: str, axis: Axis, declared: Sequence[Window], wide: Mapping[tuple[str, str], str]
+    ) -> None:
         self._to = to
         self._subject = subject
         self._axis = axis
         self._columns = Columns(axis)
         self._wide = wide
-        self.tally = Tally(axis)
+        self.tally = Tally(axis, declared)
+        self._unfinished = Unfinished(to.request.every_ns)
         self._files: WaveFiles | None = None
         if to.request.format in _WAVE_FILES:
             self._files = _WAVE_FILES[to.request.format](to.directory, subject)
@@ -83,12 +88,13 @@ class SubjectReadings:
         """One day, or a part of it, in one bed."""
         devices = devices_of(window, None)
         day = self._axis.day(window.from_ns)
-        self._day_wide(self._day_long(source.numerics(window, devices), day), day)
-        self._day_waves(source.waves(window, devices), day)
+        numerics = self._wanted(source.numerics(window, devices), window, wave=False)
+        usable = (each.at(each.quality < 2) for each in self._day_long(numerics, day))
+        self._write_wide(self._unfinished.held_back(usable, window.to_ns - self._axis.zero_ns))
+        self._day_waves(self._wanted(source.waves(window, devices), window, wave=True), day)
 
     def _day_long(self, chunks: Iterable[Chunk], day: str) -> Iterator[Chunk]:
-        for chunk in self._wanted(chunks):
-            self.tally.add(chunk, wave=False)
+        for chunk in chunks:
             table = self._long(chunk)
             place = table.schema.get_field_index("quality")
             table = table.add_column(place, "state", self._columns.states(chunk))
@@ -98,10 +104,8 @@ class SubjectReadings:
                 self._files.numerics(moved, self._to.request.pseudonyms.device(chunk.device))
             yield moved
 
-    def _day_wide(self, chunks: Iterable[Chunk], day: str) -> None:
-        usable = (each.at(each.quality < 2) for each in chunks)
-        every = self._to.request.every_ns
-        found = list(resample((each for each in usable if len(each)), every, (*FIGURES, "count")))
+    def _write_wide(self, chunks: Iterable[Chunk]) -> None:
+        found = list(resample(chunks, self._to.request.every_ns, (*FIGURES, "count")))
         if not found:
             return
         starts = np.unique(np.concatenate([part.start_ns for part in found]))
@@ -115,15 +119,17 @@ class SubjectReadings:
                 column = figures.setdefault(f"{name}_{figure}", np.full(starts.size, np.nan))
                 column[where] = values
         columns = [f"{name}_{figure}" for name in self._wide.values() for figure in (*FIGURES, "count", "flagged")]
-        parts = {"subject": self._subject, "day": day}
-        self._to.store.add("numerics_wide", self._columns.wide(starts, columns, figures), parts)
+        table = self._columns.wide(starts, columns, figures)
+        edges = [0, *(np.flatnonzero(np.diff(starts // DAY_NS)) + 1).tolist(), starts.size]
+        for begin, end in pairwise(edges):
+            day = self._axis.day(int(starts[begin]) + self._axis.zero_ns)
+            self._to.store.add("numerics_wide", table.slice(begin, end - begin), {"subject": self._subject, "day": day})
         for other in self._to.others:
             other.add(self._subject, found, self._wide)
 
     def _day_waves(self, chunks: Iterable[Chunk], day: str) -> None:
         segmenters: dict[str, Segmenter] = {}
-        for chunk in self._wanted(chunks):
-            self.tally.add(chunk, wave=True)
+        for chunk in chunks:
             if self._files is None:
                 self._to.store.add("waves", self._long(chunk), self._parts(chunk, day))
                 continue
@@ -157,7 +163,8 @@ class SubjectReadings:
         self._to.store.add("events", pa.table({**times, **texts}), {"subject": self._subject})
 
     def close(self) -> None:
-        """Ends the files of waves."""
+        """Writes the last bucket, and ends the files of waves."""
+        self._write_wide(self._unfinished.rest())
         if self._files is not None:
             self._files.close()
 
@@ -166,10 +173,11 @@ class SubjectReadings:
         if self._files is not None:
             self._files.abandon()
 
-    def _wanted(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    def _wanted(self, chunks: Iterable[Chunk], window: Window, *, wave: bool) -> Iterator[Chunk]:
         for chunk in chunks:
             if self._to.request.wants(chunk.channel):
                 self._to.saw(chunk)
+                self.tally.add(chunk, window.bed, wave=wave)
                 yield chunk
 
     def _long(self, chunk: Chunk) -> Any:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from acquisition.archive.whole import written_whole
 from acquisition.errors import ConfigError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge", "chrome")
@@ -22,6 +23,7 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND", "--disable-dev-shm-usage",
 )  # fmt: skip
 """Without its sandbox, which needs rights that a service account lacks; the page is our own and has no script."""
+_DATE = re.compile(rb"/(?:Creation|Mod)Date \(D:[^)]*\)")
 _MEASURE = "<script>document.title = 'height ' + document.documentElement.scrollHeight</script></html>"
 
 
@@ -51,8 +53,14 @@ def found_browser(named: Path | None = None) -> Path:
     return Path(path)
 
 
-def print_pdf(browser: Path, page: Path, out: Path) -> None:
+def print_pdf(browser: Path, page: Path, out: Path, *, dated: bool = True) -> None:
     """Prints a page on A4.
+
+    Args:
+        browser: What prints.
+        page: The page.
+        out: File to write.
+        dated: Whether the file may tell when it was made, as browsers have it; a page without dates must not.
 
     Raises:
         ConfigError: the browser fails, or `out` cannot be written.
@@ -60,6 +68,8 @@ def print_pdf(browser: Path, page: Path, out: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / "report.pdf"
         _run(browser, scratch, ["--no-pdf-header-footer", f"--print-to-pdf={made}"], page)
+        if not dated and made.exists():
+            made.write_bytes(_DATE.sub(_undated, made.read_bytes()))
         _kept(browser, made, out)
 
 
@@ -104,7 +114,10 @@ def _run(browser: Path, scratch: str, words: Sequence[str], page: Path) -> str:
 def _kept(browser: Path, made: Path, out: Path) -> None:
     if not made.exists():
         raise ConfigError([f"{browser}: made no {out.suffix.lstrip('.').upper() or 'file'}"])
-    try:
-        shutil.copyfile(made, out)
-    except OSError as error:
-        raise ConfigError([f"{out}: cannot be written: {error.strerror}"]) from error
+    with written_whole(out) as place:
+        shutil.copyfile(made, place)
+
+
+def _undated(date: re.Match[bytes]) -> bytes:
+    """As long as before, because a PDF has places of bytes in it."""
+    return re.sub(rb"\d", b"0", date[0])

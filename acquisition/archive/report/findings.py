@@ -51,20 +51,18 @@ class Hour:
     Attributes:
         number: Hours since the zero of the axis.
         expected: Readings that should have come in the declared run.
-        received: That came.
-        valid: That are usable among them.
+        complete: Of these, those that came and are usable.
     """
 
     key: Key
     number: int
     expected: int
-    received: int
-    valid: int
+    complete: int
 
     @property
     def fraction(self) -> float | None:
-        """Valid of expected; None outside of the declared run."""
-        return min(1.0, self.valid / self.expected) if self.expected else None
+        """Complete of expected; None outside of the declared run."""
+        return self.complete / self.expected if self.expected else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +186,7 @@ class Findings:
         for hour in self.hours:
             if not channels or hour.key.channel in channels:
                 total = sums.setdefault(hour.key, [0, 0])
-                total[0] += min(hour.valid, hour.expected)
+                total[0] += hour.complete
                 total[1] += hour.expected
-        parts = [valid / expected for valid, expected in sums.values() if expected]
+        parts = [complete / expected for complete, expected in sums.values() if expected]
         return sum(parts) / len(parts) if parts else None

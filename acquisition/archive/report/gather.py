@@ -10,7 +10,7 @@ from typing import Any
 from acquisition.archive.absence import elsewhere
 from acquisition.archive.chunk import Chunk, Window
 from acquisition.archive.export import side
-from acquisition.archive.export.axis import Axis, axis_of
+from acquisition.archive.export.axis import HOUR_NS, Axis, axis_of
 from acquisition.archive.export.request import Request
 from acquisition.archive.export.tally import Tally, declared_of
 from acquisition.archive.report.curves import NAMES, Curves
@@ -54,10 +54,11 @@ def gather(
         raise nothing
     names = request.pseudonyms
     axis = axis_of(scope, windows[0].from_ns, utc=request.utc, shift_days=names.shift_days(scope.label))
-    declared = declared_of(scope, windows)
+    unread = elsewhere(source, scope.windows)
+    declared = declared_of(scope, windows, unread)
     from_ns = min(each.from_ns for each in (*windows, *declared))
     to_ns = max(each.to_ns for each in (*windows, *declared))
-    reading = _Reading(source, request, axis, bucket_ns(to_ns - from_ns))
+    reading = _Reading(source, request, axis, declared, bucket_ns(to_ns - from_ns))
     for window in windows:
         for day in axis.days(window):
             reading.day(day)
@@ -65,7 +66,7 @@ def gather(
     tally = reading.tally
     if not tally:
         raise nothing
-    events = [event for window in scope.windows for event in source.events(window, KINDS)]
+    events = [event for window in scope.windows for event in source.events(window, KINDS) if window.hears(event.device)]
     shown = [event for event in events if request.shows(event)]
     return Findings(
         label=names.subject(scope.label) if scope.stay is not None else names.bed(scope.label),
@@ -73,7 +74,7 @@ def gather(
         blinded=not request.unblinded,
         centre="" if names.active else str(request.about.get("site", {}).get("site", "")),
         beds=tuple(names.bed(bed) for bed in scope.beds),
-        unread=tuple(names.bed(bed) for bed in elsewhere(source, scope.windows)),
+        unread=tuple(map(names.bed, unread)),
         time=TimeLine(axis, from_ns, to_ns),
         bucket_ns=reading.bucket_ns,
         declared=tuple(declared),
@@ -81,9 +82,9 @@ def gather(
         values=reading.came[False],
         samples=reading.came[True],
         curves=reading.curves.drawn(tally, axis.zero_ns, names.device),
-        hours=tuple(_hours(tally, declared, request)),
+        hours=tuple(_hours(tally, request)),
         silent=tuple(_silent(source, windows, tally, request)),
-        gaps=tuple(_gaps(tally, declared, events, request)),
+        gaps=tuple(_gaps(tally, events, request)),
         lags=tuple(_lags(tally, scope, request)),
         clock=tuple(_clock(shown, request)),
         excerpts=tuple(sorted(reading.excerpts, key=lambda each: each.time_ns)),
@@ -102,9 +103,9 @@ def software() -> str:
 class _Reading:
     """Readings on their way into figures."""
 
-    def __init__(self, source: Source, request: Request, axis: Axis, every_ns: int) -> None:
+    def __init__(self, source: Source, request: Request, axis: Axis, declared: Sequence[Window], every_ns: int) -> None:
         self.bucket_ns = every_ns
-        self.tally = Tally(axis)
+        self.tally = Tally(axis, declared)
         self.curves = Curves(every_ns)
         self.came: Counter[bool] = Counter()
         self.by_device: Counter[str] = Counter()
@@ -118,7 +119,7 @@ class _Reading:
         devices = devices_of(day, None)
         for figures in resample(self._usable(day, devices), self.bucket_ns, NAMES):
             self.curves.add(figures)
-        for _ in self._wanted(self._source.waves(day, devices), wave=True):
+        for _ in self._wanted(self._source.waves(day, devices), day, wave=True):
             pass
         found: set[Key] = set()
         for part in EXCERPT_PLACES:
@@ -132,16 +133,16 @@ class _Reading:
                     self.excerpts.append(Excerpt(key, first, (chunk.time_ns - first) / NS, chunk.values))
 
     def _usable(self, day: Window, devices: frozenset[str] | None) -> Iterator[Chunk]:
-        for chunk in self._wanted(self._source.numerics(day, devices), wave=False):
+        for chunk in self._wanted(self._source.numerics(day, devices), day, wave=False):
             usable = chunk.at(chunk.quality < 2)
             if len(usable):
                 moved = usable.time_ns - self._zero_ns
                 yield Chunk(usable.device, usable.channel, moved, usable.values, usable.quality, usable.state)
 
-    def _wanted(self, chunks: Iterator[Chunk], *, wave: bool) -> Iterator[Chunk]:
+    def _wanted(self, chunks: Iterator[Chunk], day: Window, *, wave: bool) -> Iterator[Chunk]:
         for chunk in chunks:
             if _shown(self._request, chunk.channel):
-                self.tally.add(chunk, wave=wave)
+                self.tally.add(chunk, day.bed, wave=wave)
                 self.came[wave] += len(chunk)
                 self.by_device[chunk.device] += len(chunk)
                 yield chunk
@@ -152,12 +153,11 @@ def _shown(request: Request, channel: str) -> bool:
     return request.wants(channel) and not (known is not None and known.hidden)
 
 
-def _hours(tally: Tally, declared: Sequence[Window], request: Request) -> Iterator[Hour]:
-    for row in tally.completeness(declared):
-        device, channel, bucket, begin, expected, received, valid, _ = row
-        if bucket == "hour" and isinstance(expected, int):
-            key = Key(request.pseudonyms.device(str(device)), str(channel))
-            yield Hour(key, int(str(begin)) // (3600 * NS), expected, int(str(received)), int(str(valid)))
+def _hours(tally: Tally, request: Request) -> Iterator[Hour]:
+    for each in tally.completeness():
+        if each.bucket == "hour" and each.expected is not None:
+            key = Key(request.pseudonyms.device(each.device), each.channel)
+            yield Hour(key, each.begin_ns // HOUR_NS, each.expected, each.complete)
 
 
 def _silent(source: Source, windows: Sequence[Window], tally: Tally, request: Request) -> Iterator[Key]:
@@ -171,10 +171,10 @@ def _silent(source: Source, windows: Sequence[Window], tally: Tally, request: Re
         yield Key(request.pseudonyms.device(device), channel)
 
 
-def _gaps(tally: Tally, declared: Sequence[Window], events: Sequence[Event], request: Request) -> list[Gap]:
+def _gaps(tally: Tally, events: Sequence[Event], request: Request) -> list[Gap]:
     rows = (
         Gap(request.pseudonyms.device(device), (channel,), begin, end, cause)
-        for device, channel, begin, end, cause in tally.gaps(declared, events)
+        for device, channel, begin, end, cause in tally.gaps(events)
     )
     return together(rows)
 

@@ -11,6 +11,7 @@ from acquisition.archive.report.markup import folded, table, tag
 from acquisition.archive.report.names import count_told, number_told, with_unit
 from acquisition.archive.report.scale import length_told
 from acquisition.archive.report.story import AROUND, Span, Story
+from acquisition.archive.scope import WITHDRAWN
 
 
 def glance(findings: Findings) -> Element:
@@ -65,6 +66,8 @@ def _facts(findings: Findings) -> Iterator[tuple[str, str]]:
 def _left_out(findings: Findings) -> str:
     parts = ["what tells of the study drug"] if findings.blinded else []
     parts += ["names of people, places and devices"] if findings.pseudonymous else []
+    withdrawn = findings.story is not None and any(span.what in WITHDRAWN for span in findings.story.consent)
+    parts += ["what came while consent was withdrawn"] if withdrawn else []
     parts += [f"what {bed} recorded, whose journal was not read" for bed in findings.unread]
     return ", ".join(parts)
 

@@ -127,11 +127,12 @@ def _strip(findings: Findings, key: Key) -> Element:
     for cause in sorted({gap.cause for gap in own}, key=cause_place):
         path = blocks(time, ((gap.from_ns, gap.to_ns) for gap in own if gap.cause == cause), 1.5, 5)
         found.append(tag("path", class_=f"c{cause_place(cause)}", d=path))
-    words = f"{name_of(key.channel)} of {key.device}: {len(own)} gaps" if own else f"{name_of(key.channel)}: no gap"
+    count = f"{len(own)} gap{'s' * (len(own) != 1)}" if own else "no gap"
+    words = f"{name_of(key.channel)} of {key.device}: {count}"
     name = tag("div", tag("b", name_of(key.channel)), tag("small", key.device), class_="name")
     hours = [hour for hour in findings.hours if hour.key == key]
     expected = sum(hour.expected for hour in hours)
-    whole = sum(min(hour.valid, hour.expected) for hour in hours) / expected if expected else None
+    whole = sum(hour.complete for hour in hours) / expected if expected else None
     figure = tag("div", percent(whole), class_="stat", title="valid of expected readings")
     return tag("div", name, tag("div", svg(WIDTH, HEIGHT, words, *found), class_="plot"), figure, class_="panel strip")
 

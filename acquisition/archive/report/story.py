@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from acquisition.archive.episodes.registry import Echo, Stay
+from acquisition.archive.episodes.registry import Echo, Run, Stay
+from acquisition.archive.episodes.rules import CONFIGURATIONS, RUN_EVENTS
 from acquisition.archive.export.blinding import tells
 from acquisition.archive.export.request import Request
 
@@ -81,11 +82,7 @@ def story_of(stay: Stay, request: Request) -> Story:
                 f"ECMO run {number}" if len(stay.runs) > 1 else "ECMO run",
                 run.from_ns,
                 run.to_ns,
-                ", ".join(
-                    filter(
-                        None, (request.text(run.configuration), "begun elsewhere" if run.elsewhere else "", run.reason)
-                    )
-                ),
+                ", ".join(_of_run(run, request)),
             )
             for number, run in enumerate(stay.runs, 1)
         ),
@@ -99,6 +96,15 @@ def story_of(stay: Stay, request: Request) -> Story:
     )
 
 
+def _of_run(run: Run, request: Request) -> Iterator[str]:
+    if how := request.word(run.configuration, CONFIGURATIONS):
+        yield how
+    if run.elsewhere:
+        yield "begun elsewhere"
+    if run.reason:
+        yield run.reason
+
+
 def _happened(stay: Stay, covariates: tuple[Span, ...], request: Request) -> Iterator[tuple[int, str]]:
     several = len(stay.runs) > 1
     for number, run in enumerate(stay.runs, 1):
@@ -107,7 +113,7 @@ def _happened(stay: Stay, covariates: tuple[Span, ...], request: Request) -> Ite
         if run.to_ns is not None:
             yield run.to_ns, f"{name} ends"
         for each in run.events:
-            yield each.time_ns, (request.text(each.what) or "circuit event").replace("_", " ")
+            yield each.time_ns, (request.word(each.what, RUN_EVENTS) or "circuit event").replace("_", " ")
     if stay.randomised_ns is not None:
         yield stay.randomised_ns, "randomisation"
     for bed in stay.beds[1:]:
