@@ -43,6 +43,7 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Gives tests with real processes the time that a busy machine needs, and keeps those of one machine together."""
     for item in items:

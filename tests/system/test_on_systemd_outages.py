@@ -87,7 +87,7 @@ def test_a_full_state_partition_is_named_and_what_was_acknowledged_stays(bed: Ma
     with state_on(bed, "mount -t tmpfs -o size=8m,mode=755 state"):
         bed.try_run("dd if=/dev/zero of=/var/lib/ecmo-daq/full bs=64k")
         until(lambda: "journal: nothing can be stored" in problems(bed), told=lambda: problems(bed))
-        assert "a person: " in bed.property("StatusText")
+        until(lambda: "a person: " in bed.property("StatusText"), told=lambda: bed.property("StatusText"))
         kept = journal_times(bed)
         bed.run("rm /var/lib/ecmo-daq/full")
         until(lambda: "nothing can be stored" not in problems(bed), told=lambda: problems(bed))
