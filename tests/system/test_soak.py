@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -168,5 +169,7 @@ async def test_memory_files_and_threads_stay_flat_over_days_of_polls_reports_out
     settled, after = uses[len(uses) // 3], uses[-1]  # several outages have been seen by then
     table = "\n".join(map(str, uses))
     assert after.memory - settled.memory < SLACK_BYTES, table
-    assert after.files <= settled.files + 2, table
-    assert after.threads <= settled.threads + 1, table
+    # Files are opened for a moment to be read, and a thread for a look: what stays is the middle of ten looks.
+    middle, late = uses[len(uses) // 3 : 2 * len(uses) // 3], uses[2 * len(uses) // 3 :]
+    assert median(each.files for each in late) <= median(each.files for each in middle) + 2, table
+    assert median(each.threads for each in late) <= median(each.threads for each in middle) + 1, table
