@@ -204,7 +204,7 @@ def appendix(findings: Findings) -> Element:
     devices = table(["device", "driver", "profile", "values and samples"], rows, "Devices", (3,))
     started = [[findings.time.told(time_ns), version] for time_ns, version in findings.versions]
     versions = folded(
-        f"The service was started {len(started)} times",
+        "The service was started " + ("once" if len(started) == 1 else f"{len(started)} times"),
         table(["started", "version"], started, "Starts of the service and its version"),
     )
     return tag("section", tag("h2", "Devices and versions"), devices, *([versions] if started else []), id="devices")
