@@ -205,7 +205,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
         command(**made, **given)
 
     shown = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in parameters]
-    run.__signature__ = signature(command).replace(parameters=shown)  # type: ignore[attr-defined]
+    run.__signature__ = signature(command).replace(parameters=shown)  # type: ignore[attr-defined]  # for typer
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
 

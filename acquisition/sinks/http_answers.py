@@ -30,7 +30,7 @@ _REFUSED_HINTS: dict[int, str] = {
     HTTPStatus.FORBIDDEN: "the token or user may not write there",
     HTTPStatus.NOT_FOUND: "check the URL, and that the bucket or database exists",
 }
-_NOT_INFLUXDB = "this is not an answer of InfluxDB: check the URL, http against https, and the port"
+NOT_INFLUXDB = "this is not an answer of InfluxDB: check the URL, http against https, and the port"
 _CERTIFICATE_HINTS = {
     9: "look at this host's clock, and at the server's certificate: it does not hold yet",
     10: "have it renewed, and look at this host's clock",
@@ -118,7 +118,7 @@ async def _body(response: aiohttp.ClientResponse) -> str:
         if len(body) > LONGEST_BODY:
             response.close()
             message = f"{place(str(response.url))} answered {response.status} and more than {LONGEST_BODY >> 20} MiB"
-            raise SinkRefusedError(message, hint=_NOT_INFLUXDB)
+            raise SinkRefusedError(message, hint=NOT_INFLUXDB)
     return body.decode(errors="replace")
 
 
@@ -139,7 +139,7 @@ def _verdict(response: aiohttp.ClientResponse, quote: str, *, named: bool) -> Si
     if status in _REJECTED:
         # Plain HTTP spoken to a TLS port, and many a proxy, answer 400 to whatever comes. Only an InfluxDB says what is
         # wrong with the points; without that nothing may be set aside.
-        hint: str | None = _NOT_INFLUXDB
+        hint: str | None = NOT_INFLUXDB
     elif status < HTTPStatus.BAD_REQUEST:
         hint = f"it points to {_redirect(response)}; redirects are not followed, give the final URL"
     else:

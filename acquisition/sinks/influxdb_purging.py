@@ -18,7 +18,7 @@ import aiohttp
 
 from acquisition.clock import rfc3339
 from acquisition.errors import SinkError, SinkRefusedError
-from acquisition.sinks.http_answers import answer_of, judge, reaching
+from acquisition.sinks.http_answers import NOT_INFLUXDB, answer_of, judge, reaching
 from acquisition.sinks.influxdb_servers import InfluxV1Server, InfluxV2Server
 
 PATIENCE_S = 600.0
@@ -170,7 +170,8 @@ def _decoded(body: str, url: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise SinkError(f"{url}: this is not an answer of InfluxDB to a query: {body[:200]!r}")
+        # Its words are not repeated: whatever stands in between may say the secret back.
+        raise SinkRefusedError(f"{url} did not answer a query", hint=NOT_INFLUXDB)
     return answer
 
 

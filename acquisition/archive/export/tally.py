@@ -61,7 +61,8 @@ class Completeness(NamedTuple):
         expected: Readings due in the declared run; None where the stream has no rate.
         received: Readings that came, in the run or not.
         valid: Of them those that are not bad.
-        complete: Of those that were due, how many came and are not bad; more in one hour make up for none in another.
+        complete: Of those that were due, how many came and are not bad. A surplus of one hour makes up for
+            nothing in another.
     """
 
     device: str
